@@ -1,0 +1,273 @@
+import { type Static, Type } from 'typebox'
+
+// The schema is the manual: each key carries its sentence, unit and default; validation, `relevo config explain`,
+// `relevo config schema` and the annotated sample are all made from it.
+
+const port = (description: string, fallback: number) =>
+  Type.Integer({ minimum: 1, maximum: 65535, default: fallback, description })
+const whole = (description: string, fallback: number, minimum = 0, maximum = Number.MAX_SAFE_INTEGER) =>
+  Type.Integer({ minimum, maximum, default: fallback, description })
+const seconds = (description: string, fallback: number, minimum = 1) =>
+  Type.Number({ minimum, maximum: 31_536_000, default: fallback, description: `${description} Seconds.` })
+const share = (description: string, fallback: number) =>
+  Type.Number({ minimum: 0, maximum: 1, default: fallback, description: `${description} A share between 0 and 1.` })
+const text = (description: string, fallback: string) => Type.String({ default: fallback, description })
+const yes = (description: string, fallback: boolean) => Type.Boolean({ default: fallback, description })
+const list = (description: string, fallback: string[]) =>
+  Type.Array(Type.String({ minLength: 1 }), { default: fallback, description })
+const choice = <const T extends readonly string[]>(description: string, values: T, fallback: T[number]) =>
+  Type.Enum([...values] as T[number][], { default: fallback, description })
+const section = <T extends Parameters<typeof Type.Object>[0]>(description: string, properties: T) =>
+  Type.Object(properties, { additionalProperties: false, default: {}, description })
+
+export const ConfigSchema = Type.Object(
+  {
+    mode: choice(
+      'Whether mail may leave this machine: "sandbox" delivers everything to the built-in sink, "live" to the recipients. Required once there is a configuration file.',
+      ['sandbox', 'live'],
+      'sandbox',
+    ),
+    hostname: text(
+      'The name of this host as other mail servers see it: EHLO, Received, Message-ID, postmaster.',
+      'localhost',
+    ),
+    data_dir: text(
+      'Where the queue, the records and the keys are kept. A local file system, owned by the user Relevo runs as.',
+      '/var/lib/relevo',
+    ),
+    submission: section('How applications hand in mail by SMTP (RFC 6409).', {
+      starttls_listen: list('Addresses for submission with STARTTLS, as address:port.', ['0.0.0.0:587', '[::]:587']),
+      tls_listen: list('Addresses for submission over implicit TLS (RFC 8314), as address:port.', [
+        '0.0.0.0:465',
+        '[::]:465',
+      ]),
+      trusted_listen: list(
+        'Addresses that take mail without authentication from trusted_networks. None by default.',
+        [],
+      ),
+      trusted_networks: list('Networks (CIDR) that may submit on trusted_listen without authentication.', []),
+      trusted_domains: list('Sending domains that trusted_networks may use.', []),
+      max_message_bytes: whole('The largest message taken, announced by SIZE (RFC 1870). Bytes.', 52_428_800, 1024),
+      max_recipients: whole('The most recipients in one transaction.', 1000, 1, 50_000),
+      suppressed: choice(
+        'What a suppressed recipient gets at RCPT: "refuse" answers 550 with the reason, "record" accepts it and records it as suppressed.',
+        ['refuse', 'record'],
+        'refuse',
+      ),
+      hide_client_address: yes('Leave the client address out of the Received field.', false),
+      max_connections: whole('The most sessions at one time, all listeners together.', 1000, 1),
+      max_connections_per_address: whole('The most sessions at one time from one client address.', 100, 1),
+      max_failed_logins: whole(
+        'Failed log-ins from one address within ten minutes before it is turned away with 421.',
+        10,
+        1,
+      ),
+      max_errors: whole('Commands answered with an error before the session is ended with 421.', 20, 1),
+      idle_timeout: seconds('A session without a command for this long is ended.', 300),
+      max_backlog: whole(
+        'Messages accepted but not yet signed and handed to delivery before acceptance slows down.',
+        2000,
+        1,
+      ),
+    }),
+    inbound: section('The listener for what comes back: bounces, complaints, postmaster mail. It never relays.', {
+      listen: list('Addresses of the listener, as address:port.', ['0.0.0.0:25', '[::]:25']),
+      max_message_bytes: whole('The largest message taken. Bytes.', 10_485_760, 1024),
+      max_connections: whole('The most sessions at one time.', 100, 1),
+      local_domains: list(
+        'Domains whose postmaster and abuse mail is taken, besides hostname and the sending domains.',
+        [],
+      ),
+      forward_to: text(
+        'Where postmaster and abuse mail is sent on to, as an attachment. Empty: it is stored and listed only.',
+        '',
+      ),
+      forward_per_hour: whole('The most postmaster and abuse mails sent on in an hour.', 20),
+    }),
+    http: section('The HTTP API.', {
+      listen: list(
+        'Addresses of the API, as address:port. Loopback unless TLS is configured or a proxy stands in front.',
+        ['127.0.0.1:8025'],
+      ),
+      max_body_bytes: whole('The largest request body. Bytes.', 73_400_320, 1024),
+    }),
+    metrics: section('Metrics and health for monitoring.', {
+      listen: text('Address of /metrics, /healthz and /readyz, as address:port. Empty: off.', '127.0.0.1:9464'),
+    }),
+    control: section('The local API that the relevo command talks to.', {
+      socket: text('Path of the unix socket. Empty: control.sock in data_dir.', ''),
+    }),
+    tls: section('The certificate that the listeners show.', {
+      certificate_file: text('PEM file with the certificate and its chain.', ''),
+      key_file: text('PEM file with the private key.', ''),
+      min_version: choice('The oldest TLS version the listeners speak.', ['TLSv1.2', 'TLSv1.3'], 'TLSv1.2'),
+    }),
+    queue: section('How mail is kept until every recipient is settled.', {
+      retention_days: whole('Settled messages are removed after this many days.', 30, 1, 3650),
+      keep_bodies: yes(
+        'Keep message contents until the retention ends, not only until the last recipient is settled.',
+        false,
+      ),
+      inline_max_bytes: whole(
+        'Contents up to this size stay in the row; larger ones go to segment files. Bytes.',
+        16_384,
+        0,
+        1_048_576,
+      ),
+      segment_bytes: whole(
+        'The size at which a segment file is closed and the next begun. Bytes.',
+        67_108_864,
+        1_048_576,
+      ),
+      lease: seconds('How long one attempt may hold a recipient before it is taken back.', 1800, 30),
+      min_free_bytes: whole(
+        'Free space on the data directory below which new mail is answered 452. Bytes.',
+        104_857_600,
+      ),
+      cleanup: text(
+        'When settled mail past its retention is removed, as a cron expression in local time.',
+        '0 2 * * *',
+      ),
+    }),
+    delivery: section('How mail is delivered to the recipients’ MX hosts.', {
+      port: port('The port of the MX hosts. 25 everywhere except in tests.', 25),
+      lifetime: seconds('How long a message is tried before it bounces (RFC 5321 §4.5.4.1).', 345_600, 60),
+      retry_after: Type.Array(Type.Number({ minimum: 1, maximum: 604_800 }), {
+        default: [300, 900, 1800, 3600, 7200, 14_400, 28_800],
+        minItems: 1,
+        description: 'The waits between attempts; the last one repeats until the lifetime ends. Seconds.',
+      }),
+      max_attempts: whole(
+        'Attempts answered with a transient reply before the recipient bounces. 0: no limit but the lifetime.',
+        0,
+      ),
+      uncertain_attempts: whole(
+        'Attempts whose end stayed ambiguous (connection lost after the final dot) before the recipient ends as uncertain.',
+        3,
+        1,
+        10,
+      ),
+      max_connections: whole('The most connections to MX hosts at one time.', 500, 1, 20_000),
+      connections_per_site: whole(
+        'The most connections to one site (same set of MX hosts) at one time, unless shaping says less.',
+        20,
+        1,
+        1000,
+      ),
+      messages_per_connection: whole('The most messages over one connection, unless shaping says less.', 100, 1),
+      connection_idle: seconds('An idle connection is kept this long for the next message.', 30),
+      max_mx_hosts: whole('The most MX addresses tried in one attempt.', 5, 1, 20),
+      connect_timeout: seconds('Deadline for the TCP connection.', 30),
+      banner_timeout: seconds('Deadline for the greeting (RFC 5321 §4.5.3.2.1).', 300),
+      ehlo_timeout: seconds('Deadline for the answer to EHLO.', 300),
+      tls_timeout: seconds('Deadline for STARTTLS and the handshake.', 60),
+      mail_timeout: seconds('Deadline for the answer to MAIL (RFC 5321 §4.5.3.2.2).', 300),
+      rcpt_timeout: seconds('Deadline for the answer to RCPT (RFC 5321 §4.5.3.2.3).', 300),
+      data_timeout: seconds('Deadline for the answer to DATA (RFC 5321 §4.5.3.2.4).', 120),
+      body_timeout: seconds('Deadline for sending the content.', 600),
+      dot_timeout: seconds('Deadline for the answer to the final dot (RFC 5321 §4.5.3.2.6).', 600),
+      tls: choice(
+        'STARTTLS with MX hosts: "opportunistic" uses it where offered and falls back to clear text, "require" never sends in clear, "off" never asks.',
+        ['opportunistic', 'require', 'off'],
+        'opportunistic',
+      ),
+      ip: choice('Which address families are used towards MX hosts.', ['both', 'ipv4', 'ipv6'], 'both'),
+      allow_networks: list(
+        'Networks (CIDR) that mail may be delivered to although they are loopback, private or special.',
+        [],
+      ),
+      dns_servers: list('Name servers to ask, as address or address:port. Empty: those of the system.', []),
+      dsn: choice(
+        'When a sender gets a delivery status notification for a final failure: "requested" if the client asked by NOTIFY, "failure" always unless NOTIFY says otherwise, "never".',
+        ['requested', 'failure', 'never'],
+        'requested',
+      ),
+    }),
+    sources: Type.Array(
+      Type.Object(
+        {
+          address: Type.String({ description: 'The local IP address that connections start from.' }),
+          ehlo: Type.String({
+            description: 'The name given in EHLO from this address; its PTR and A records should agree.',
+          }),
+        },
+        { additionalProperties: false },
+      ),
+      {
+        default: [],
+        description: 'Source addresses for direct delivery. None: the system chooses, and hostname is the EHLO name.',
+      },
+    ),
+    return_path: section('The return path by which bounces find their recipient.', {
+      mode: choice(
+        '"recipient": one token and one transaction a recipient. "message": one token a message, several recipients a transaction.',
+        ['recipient', 'message'],
+        'recipient',
+      ),
+      valid_days: whole('How long a bounce is still believed after the message was accepted. Days.', 30, 1, 365),
+    }),
+    dkim: section('Signing.', {
+      sign: yes('Sign outgoing mail with the keys of its sending domain.', true),
+    }),
+    limits: section('Where rates and concurrency are counted.', {
+      driver: choice(
+        '"process" for one machine, "redis" to share limits between several.',
+        ['process', 'redis'],
+        'process',
+      ),
+      redis_url_file: text('File with the Redis URL (redis://user:password@host:port/db).', ''),
+      nodes: whole('How many nodes share the limits: while Redis is away each uses its share.', 1, 1, 1000),
+    }),
+    routing: section('Who carries the mail.', {
+      breaker_failures: whole('Infrastructure failures in a row that open the breaker of a provider.', 5, 1),
+      breaker_open: seconds('How long an open breaker keeps mail away before one probe is let through.', 300),
+      health_interval: seconds('How often each provider’s health is checked.', 300, 5),
+      health_timeout: seconds('The limit of one health check.', 10),
+    }),
+    reputation: section('How own delivery stands at each mailbox provider, per source address.', {
+      window: seconds('The sliding window that outcomes are counted over.', 900, 10),
+      min_samples: whole('Outcomes in the window below which no verdict is given.', 20, 1),
+      block_share: share(
+        'Share of block-class replies from which own delivery is paused for that mailbox provider.',
+        0.2,
+      ),
+      deferral_share: share('Share of deferrals from which it is degraded.', 0.5),
+      recover_share: share('Share of bad outcomes under which recovery may go on (hysteresis).', 0.05),
+      pause: seconds('How long a paused one waits before the first probes.', 900),
+      probe_share: share(
+        'The first share of mail that probes a paused mailbox provider directly; it doubles on good results.',
+        0.02,
+      ),
+      probe_samples: whole('Good outcomes needed before the probe share doubles.', 10, 1),
+    }),
+    warmup: section('How a new source address is warmed up.', {
+      enabled: yes('Hold direct delivery to the volumes of warmup.toml until an address is warm.', false),
+      overflow: choice(
+        'What is over the day’s volume: "wait" for the next day, or go by the "relay".',
+        ['wait', 'relay'],
+        'wait',
+      ),
+    }),
+    rules: section('Rule files. Empty: the ones shipped in config/.', {
+      replies_file: text('Reply classification rules.', ''),
+      shaping_file: text('Mailbox providers and their limits.', ''),
+      warmup_file: text('Warm-up volumes.', ''),
+    }),
+    sandbox: section('The built-in sink that takes all mail in sandbox mode.', {
+      listen: text('Address of the sink, as address:port. Port 0: any free port.', '127.0.0.1:0'),
+    }),
+    log: section('The log: JSON lines on standard output.', {
+      level: choice('The least level that is written.', ['debug', 'info', 'warn', 'error'], 'info'),
+    }),
+    secrets: section('The key that protects what is secret at rest.', {
+      master_key_file: text(
+        'File with the master key (32 bytes, base64), mode 0600. Empty: systemd credential relevo-master-key, else master.key in data_dir.',
+        '',
+      ),
+    }),
+  },
+  { additionalProperties: false, title: 'Relevo configuration' },
+)
+
+/** The whole configuration after defaults, as every room receives its section of it. Times are in seconds as written. */
+export type Config = Static<typeof ConfigSchema>

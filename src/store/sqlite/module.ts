@@ -1,0 +1,41 @@
+import type { Database as Sqlite, Statement } from 'better-sqlite3'
+
+/**
+ * What a room puts into the store's workers. The worker threads load each module by URL and call its default export
+ * (`WorkerModuleFactory`) once. SQLite is synchronous there and never runs on the main thread.
+ *
+ * Writer: everything that waits is drained into one batch = one SQLite transaction = one `synchronous=FULL` commit
+ * (group commit without timer). Each write op runs in its own savepoint: an op that throws is rolled back alone and
+ * its caller gets the error; the others commit. All callers are answered after the commit (and the commit counter) is
+ * on disk. If the commit itself fails (ENOSPC, EIO) every caller of the batch gets the error and nothing is kept.
+ */
+export type WorkerContext = {
+  readonly db: Sqlite
+  /** A prepared statement, kept by its text. */
+  statement(sql: string): Statement
+  /** The data directory. */
+  readonly directory: string
+  /** Free settings the room gave at open, structured-cloneable. */
+  readonly settings: Readonly<Record<string, unknown>>
+  readonly role: 'writer' | 'reader'
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: arguments and results cross a thread; each room types its own side
+export type WorkerOp = (args: any) => unknown
+
+export type WorkerModule = {
+  /** Operations by name (`queue.accept`); called in the writer inside the batch's transaction, in a reader outside any. */
+  readonly ops: Readonly<Record<string, WorkerOp>>
+  /** Writer only: once a batch, after the last op and before COMMIT (fdatasync of segment files). A throw fails the whole batch. */
+  beforeCommit?(): void
+  /** Writer only: after the batch is durable. */
+  afterCommit?(): void
+  /** Writer only: the batch was rolled back. */
+  afterRollback?(): void
+  close?(): void
+}
+
+export type WorkerModuleFactory = (context: WorkerContext) => WorkerModule
+
+/** SQL to bring a module's tables from version n to n+1, in order; never changed once released. */
+export type Migrations = readonly string[]
