@@ -31,6 +31,8 @@ export type RouteDecision =
       readonly provider: { readonly id: string; readonly name: string; readonly kind: 'own' | 'smarthost' }
       readonly source: SourceAddress | null
       readonly smarthost: SmarthostSettings | null
+      /** As asked for; a decision given back must say where it was meant to go. */
+      readonly mailboxProvider: string
       /** This one tests whether a paused own path works again. */
       readonly probe: boolean
       /** Why this one: `priority`, `preferred`, `own-paused`, `warmup-overflow`, `breaker-open`, `probe`, `fallback`. */
@@ -45,6 +47,8 @@ export type RouteReport = {
   readonly providerId: string
   readonly source: string
   readonly mailboxProvider: string
+  /** Of the destination: tells one dead site from no way out at all. */
+  readonly site: string
   readonly probe: boolean
   readonly result: 'delivered' | 'refused' | 'deferred' | 'infrastructure' | 'uncertain'
   /** Class of the reply (`ip-blocked`, `reputation`, `rate-limit`, `user-unknown` …), `''` when delivered. */

@@ -48,7 +48,7 @@ export class ProviderRouter implements Router {
       const alternatives = order.some(
         (other) => other.id !== provider.id && this.#parts.breakers.state(other.id) !== 'open',
       )
-      const answer =
+      const answer: RouteDecision | Obstacle =
         provider.kind === 'own'
           ? await this.#askOwn(provider, request, alternatives, first)
           : await this.#askRelay(provider, request, first)
@@ -73,10 +73,10 @@ export class ProviderRouter implements Router {
     else this.#parts.breakers.succeeded(provider.id)
   }
 
-  release(decision: RouteDecision, mailboxProvider = ''): void {
+  release(decision: RouteDecision): void {
     if (decision.kind !== 'carry') return
     if (decision.provider.kind === 'smarthost') this.#parts.breakers.unused(decision.provider.id)
-    else this.#parts.own.giveBack(decision.source?.address ?? '', mailboxProvider, decision.probe)
+    else this.#parts.own.giveBack(decision.source?.address ?? '', decision.mailboxProvider, decision.probe)
   }
 
   #reportOwn(report: RouteReport): void {
@@ -84,8 +84,7 @@ export class ProviderRouter implements Router {
     const { source, mailboxProvider } = report
     warmUp?.done(source, mailboxProvider, report.result === 'delivered')
     if (report.result !== 'infrastructure') reach.connected(source)
-    else if (report.stage === 'connect')
-      reach.failed(source, mailboxProvider === 'other' ? report.class : mailboxProvider)
+    else if (report.stage === 'connect') reach.failed(source, report.site)
     standings.report(source, mailboxProvider, outcomeKind(report.result, report.class), report.class, report.probe)
   }
 
@@ -121,6 +120,7 @@ export class ProviderRouter implements Router {
       provider: { id: provider.id, name: provider.name, kind: 'own' },
       source,
       smarthost: null,
+      mailboxProvider: request.mailboxProvider,
       probe,
       reason: probe ? 'probe' : reasonOf(request, provider, before),
       counters,
@@ -145,6 +145,7 @@ export class ProviderRouter implements Router {
       provider: { id: provider.id, name: provider.name, kind: 'smarthost' },
       source: null,
       smarthost: provider.smarthost,
+      mailboxProvider: request.mailboxProvider,
       probe: answer.probe,
       reason: answer.probe ? 'probe' : reasonOf(request, provider, before),
       counters: [],
