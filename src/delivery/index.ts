@@ -1,0 +1,9 @@
+// delivery: one attempt, from a claimed recipient to a typed outcome: where the mail goes, the connection, the dialogue.
+// The dispatcher claims from the queue and settles into it; routing says which provider, reputation how fast.
+// It never decides what a bounce means for the address, and never says "delivered" without a reply that was due.
+
+export { checkAddress, isOwnAddress } from './guarded-connect.ts'
+export type { KeptMail } from './sink/kept-mail.ts'
+export { type Endpoint, openSink, type Sink, type SinkOptions } from './sink/open-sink.ts'
+export { connectSmtp } from './smtp-client/connect.ts'
+export type { ConnectOptions, ConnectResult, Deadlines, SmtpConnection, TlsMode } from './smtp-client/contract.ts'
