@@ -1,0 +1,120 @@
+import { createServer, type Server } from 'node:http'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client'
+import { type Log, messageOf } from '#base'
+import type { EventHub } from '#events'
+
+export type Readiness = { readonly ready: boolean; readonly mode: string; readonly problems: readonly string[] }
+
+export type MetricsParts = {
+  readonly hub: EventHub
+  readonly log: Log
+  queueCounts(): Promise<Readonly<Record<string, number>>>
+  backlog(): number
+  sessions(): number
+  connections(): number
+  /** Return paths refused: forged, expired, not ours. */
+  refusedReturnPaths(): number
+  storeStats(): { readonly batches: number; readonly writes: number; readonly queued: number }
+  readiness(): Promise<Readiness>
+}
+
+/** Loopback HTTP for monitoring: /metrics (Prometheus text), /healthz (the process lives), /readyz (it takes mail). */
+export class Metrics {
+  readonly #registry = new Registry()
+  readonly #parts: MetricsParts
+  #server: Server | null = null
+
+  constructor(parts: MetricsParts) {
+    this.#parts = parts
+    const registers = [this.#registry]
+    collectDefaultMetrics({ register: this.#registry })
+    const events = new Counter({
+      name: 'relevo_events_total',
+      help: 'Events by type and, for sent mail, by the way it took',
+      labelNames: ['type', 'way'],
+      registers,
+    })
+    const queueTime = new Histogram({
+      name: 'relevo_queue_seconds',
+      help: 'Time from acceptance to the outcome sent',
+      buckets: [0.01, 0.05, 0.1, 0.5, 1, 5, 30, 300, 3600, 86_400],
+      registers,
+    })
+    parts.hub.listen((list) => {
+      for (const event of list) {
+        events.inc({ type: event.type, way: event.type === 'sent' ? (event.class ?? '') : '' })
+        const waited = event.type === 'sent' ? event.detail['queueMs'] : undefined
+        if (typeof waited === 'number') queueTime.observe(waited / 1000)
+      }
+    })
+    const gauge = (name: string, help: string, read: () => number): void => {
+      new Gauge({
+        name,
+        help,
+        registers,
+        collect() {
+          this.set(read())
+        },
+      })
+    }
+    const recipients = new Gauge({
+      name: 'relevo_queue_recipients',
+      help: 'Recipients by state',
+      labelNames: ['state'],
+      registers,
+      async collect() {
+        for (const [state, count] of Object.entries(await parts.queueCounts())) this.set({ state }, count)
+      },
+    })
+    void recipients
+    gauge('relevo_backlog_messages', 'Messages accepted and not yet tried for the first time', parts.backlog)
+    gauge('relevo_submission_sessions', 'Open sessions of submission clients', parts.sessions)
+    gauge('relevo_delivery_connections', 'Open connections to MX hosts and relays', parts.connections)
+    gauge(
+      'relevo_return_paths_refused',
+      'Return paths refused as forged, expired or not ours',
+      parts.refusedReturnPaths,
+    )
+    gauge('relevo_store_commits', 'Group commits since start', () => parts.storeStats().batches)
+    gauge('relevo_store_writes', 'Writes answered since start', () => parts.storeStats().writes)
+    gauge('relevo_store_waiting', 'Writes waiting for a commit', () => parts.storeStats().queued)
+  }
+
+  /** Resolves with the port once it listens. */
+  async listen(host: string, port: number): Promise<number> {
+    const server = createServer((request, response) => {
+      this.#answer(request.url ?? '').then(
+        ({ status, type, body }) => response.writeHead(status, { 'content-type': type }).end(body),
+        (error: unknown) => {
+          this.#parts.log.error({ error: messageOf(error) }, 'metrics could not be read')
+          response.writeHead(500).end()
+        },
+      )
+    })
+    this.#server = server
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen(port, host, resolve)
+    })
+    const bound = server.address()
+    return typeof bound === 'object' && bound !== null ? bound.port : port
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#registry.clear()
+    this.#server?.closeAllConnections()
+    await new Promise((resolve) => (this.#server === null ? resolve(null) : this.#server.close(resolve)))
+  }
+
+  async #answer(url: string): Promise<{ status: number; type: string; body: string }> {
+    const path = url.split('?', 1)[0]
+    if (path === '/metrics')
+      return { status: 200, type: this.#registry.contentType, body: await this.#registry.metrics() }
+    if (path === '/healthz') return { status: 200, type: 'text/plain', body: 'ok\n' }
+    if (path === '/readyz') {
+      const readiness = await this.#parts.readiness()
+      return { status: readiness.ready ? 200 : 503, type: 'application/json', body: `${JSON.stringify(readiness)}\n` }
+    }
+    return { status: 404, type: 'text/plain', body: 'see /metrics, /healthz, /readyz\n' }
+  }
+}

@@ -1,0 +1,384 @@
+import type { Config } from '#config'
+import type { Classified, ProviderRef, RecipientResult, Reply, TryTrace } from '#delivery'
+import { type About, deferredEvent, failedEvent, sentEvent } from '#events'
+import type {
+  AttemptRecord,
+  Claim,
+  ClaimedRecipient,
+  CounterMove,
+  NewEvent,
+  NewMessage,
+  NewSuppression,
+  Settlement,
+} from '#queue'
+
+/** What the attempt knows besides the result. */
+export type ConcludeContext = {
+  /** Null when no connection was tried (suppressed, expired, refused by DNS). */
+  readonly trace: TryTrace | null
+  readonly provider: ProviderRef
+  readonly nowMs: number
+  /** Counters of the route that move when it was sent (warm-up, quota). */
+  readonly counters: readonly { readonly name: string; readonly period: string }[]
+}
+
+export type RetryQuestion = {
+  readonly nowMs: number
+  /** Attempts that count, this one included. */
+  readonly attempts: number
+  readonly infrastructure: boolean
+  /** What the peer asked for, when it did. */
+  readonly retryAfterMs: number | null
+}
+
+/** A failure that somebody may want to be told of by DSN. */
+export type Failure = {
+  readonly claim: Claim
+  readonly recipient: ClaimedRecipient
+  readonly status: string
+  readonly diagnostic: string
+  readonly remoteHost: string
+  readonly nowMs: number
+}
+
+export type ConcludeParts = {
+  readonly config: Pick<Config['delivery'], 'max_attempts' | 'uncertain_attempts'>
+  classify(reply: Reply | null, stage: string, reason: string): Classified
+  nextDueMs(question: RetryQuestion): number
+  /** The DSN for a final failure, or null when none is wanted. */
+  dsnFor(failure: Failure): Promise<NewMessage | null>
+}
+
+export type Conclude = (
+  claim: Claim,
+  recipient: ClaimedRecipient,
+  result: RecipientResult,
+  context: ConcludeContext,
+) => Settlement | Promise<Settlement>
+
+/** A refusal of us, not of the recipient, is tried again this often, so that another way can take it. */
+const BLOCKED_ATTEMPTS = 3
+const BLOCKED_RETRY_MS = 60_000
+/** What sandbox replies suppress is forgotten after a day: they were asked for. */
+const SANDBOX_SUPPRESSION_MS = 86_400_000
+
+/**
+ * Makes of one result what is committed: the new state, the attempt, the event, the suppression, the counters and the
+ * DSN, all in one settlement. A direct reply and a bounce that comes back later are judged by the same classes.
+ */
+export function makeConclude(parts: ConcludeParts): Conclude {
+  return function conclude(claim, recipient, result, context) {
+    switch (result.kind) {
+      case 'delivered':
+        return delivered(claim, recipient, result.reply, context)
+      case 'refused':
+        return refused(parts, claim, recipient, result, context)
+      case 'deferred':
+        return deferred(parts, claim, recipient, result, context)
+      case 'uncertain':
+        return uncertain(parts, claim, recipient, result, context)
+      case 'suppressed':
+        return ended(parts, claim, recipient, context, {
+          to: 'suppressed',
+          reason: result.reason,
+          status: '5.7.1',
+          diagnostic: result.detail,
+          classified: { class: 'suppressed', hard: null, action: 'bounce' },
+        })
+    }
+  }
+}
+
+/** The outcome of a recipient whose time is over before anybody took it. */
+export function makeExpire(parts: ConcludeParts) {
+  return function expire(
+    claim: Claim,
+    recipient: ClaimedRecipient,
+    lastReply: string,
+    context: ConcludeContext,
+  ): Promise<Settlement> {
+    return ended(parts, claim, recipient, context, {
+      to: 'expired',
+      reason: 'lifetime-over',
+      // RFC 3463 §3.5: delivery time expired
+      status: '4.4.7',
+      diagnostic: lastReply || 'the message could not be delivered within its lifetime',
+      classified: { class: 'expired', hard: false, action: 'bounce' },
+    })
+  }
+}
+
+function delivered(claim: Claim, recipient: ClaimedRecipient, reply: Reply, context: ConcludeContext): Settlement {
+  const { provider, trace, nowMs } = context
+  const event = sentEvent(nowMs, aboutOf(claim, recipient), {
+    provider: provider.name,
+    by: provider.kind === 'smarthost' ? 'relay' : 'mx',
+    reply: `${reply.code} ${reply.text}`.slice(0, 500),
+    remoteHost: trace?.remoteHost ?? '',
+    tls: trace?.tls ?? '',
+    queueMs: nowMs - claim.message.acceptedMs,
+    sendMs: trace === null ? 0 : Math.round(trace.endedMs - trace.startedMs),
+    maybeDuplicate: recipient.maybeDuplicate,
+  })
+  return {
+    ...base(claim, recipient, context),
+    to: 'sent',
+    reason: 'delivered',
+    attempt: attemptOf(context, 'dot', reply, 'delivered', false),
+    events: [event],
+    counters: context.counters.map((counter): CounterMove => ({ ...counter, delta: 1 })),
+  }
+}
+
+function refused(
+  parts: ConcludeParts,
+  claim: Claim,
+  recipient: ClaimedRecipient,
+  result: Extract<RecipientResult, { kind: 'refused' }>,
+  context: ConcludeContext,
+): Settlement | Promise<Settlement> {
+  const classified = parts.classify(result.reply, result.stage, result.reason)
+  const aboutUs = classified.action === 'pause-provider' || classified.action === 'slow-down'
+  if (aboutUs && context.provider.kind === 'own' && recipient.attempts + 1 < BLOCKED_ATTEMPTS) {
+    const dueMs = context.nowMs + BLOCKED_RETRY_MS * (recipient.attempts + 1)
+    if (dueMs < claim.message.expiresMs)
+      return waiting(claim, recipient, context, {
+        reason: 'blocked',
+        dueMs,
+        countsAsAttempt: true,
+        ambiguous: false,
+        stage: result.stage,
+        reply: result.reply,
+        classified,
+        status: result.status,
+      })
+  }
+  return ended(parts, claim, recipient, context, {
+    to: 'bounced',
+    reason: classified.class === 'unclassified' ? result.reason : classified.class,
+    status: result.status,
+    diagnostic: result.reply === null ? result.reason : `${result.reply.code} ${result.reply.text}`,
+    classified,
+    stage: result.stage,
+    reply: result.reply,
+  })
+}
+
+function deferred(
+  parts: ConcludeParts,
+  claim: Claim,
+  recipient: ClaimedRecipient,
+  result: Extract<RecipientResult, { kind: 'deferred' }>,
+  context: ConcludeContext,
+): Settlement | Promise<Settlement> {
+  const classified = parts.classify(result.reply, result.stage, result.reason)
+  const attempts = recipient.attempts + (result.infrastructure ? 0 : 1)
+  const { max_attempts: maxAttempts } = parts.config
+  if (!result.infrastructure && maxAttempts > 0 && attempts >= maxAttempts)
+    return ended(parts, claim, recipient, context, {
+      to: 'bounced',
+      reason: 'attempts-used-up',
+      status: result.status,
+      diagnostic: result.reply === null ? result.reason : `${result.reply.code} ${result.reply.text}`,
+      classified: { ...classified, hard: classified.hard === true ? true : false, action: 'bounce' },
+      stage: result.stage,
+      reply: result.reply,
+    })
+  const wantedMs = parts.nextDueMs({
+    nowMs: context.nowMs,
+    attempts,
+    infrastructure: result.infrastructure,
+    retryAfterMs: result.retryAfterMs ?? null,
+  })
+  return waiting(claim, recipient, context, {
+    reason: result.reply === null || classified.class === 'unclassified' ? result.reason : classified.class,
+    // Due at the end of its lifetime at the latest: that claim ends it.
+    dueMs: Math.min(wantedMs, claim.message.expiresMs),
+    countsAsAttempt: !result.infrastructure,
+    ambiguous: false,
+    stage: result.stage,
+    reply: result.reply,
+    classified,
+    status: result.status,
+  })
+}
+
+function uncertain(
+  parts: ConcludeParts,
+  claim: Claim,
+  recipient: ClaimedRecipient,
+  result: Extract<RecipientResult, { kind: 'uncertain' }>,
+  context: ConcludeContext,
+): Settlement | Promise<Settlement> {
+  const classified: Classified = { class: 'network', hard: false, action: 'retry' }
+  if (recipient.uncertain + 1 >= parts.config.uncertain_attempts)
+    return ended(parts, claim, recipient, context, {
+      to: 'uncertain',
+      reason: result.reason,
+      // RFC 3463 §3.5: bad connection
+      status: '4.4.2',
+      diagnostic: `the connection ended after the message was sent and before a reply, ${recipient.uncertain + 1} times: it may have arrived`,
+      classified,
+      stage: result.stage,
+    })
+  return waiting(claim, recipient, context, {
+    reason: result.reason,
+    dueMs: Math.min(
+      parts.nextDueMs({
+        nowMs: context.nowMs,
+        attempts: recipient.uncertain + 1,
+        infrastructure: false,
+        retryAfterMs: null,
+      }),
+      claim.message.expiresMs,
+    ),
+    countsAsAttempt: false,
+    ambiguous: true,
+    stage: result.stage,
+    reply: null,
+    classified,
+    status: '4.4.2',
+  })
+}
+
+type Waiting = {
+  readonly reason: string
+  readonly dueMs: number
+  readonly countsAsAttempt: boolean
+  readonly ambiguous: boolean
+  readonly stage: string
+  readonly reply: Reply | null
+  readonly classified: Classified
+  readonly status: string
+}
+
+function waiting(claim: Claim, recipient: ClaimedRecipient, context: ConcludeContext, why: Waiting): Settlement {
+  const reply = why.reply === null ? '' : `${why.reply.code} ${why.reply.text}`
+  const event = deferredEvent(context.nowMs, aboutOf(claim, recipient), {
+    provider: context.provider.name,
+    class: why.classified.class,
+    status: why.status,
+    reason: why.reason,
+    stage: why.stage,
+    reply: reply.slice(0, 500),
+    dueMs: why.dueMs,
+  })
+  return {
+    ...base(claim, recipient, context),
+    to: 'deferred',
+    dueMs: why.dueMs,
+    reason: why.reason,
+    countsAsAttempt: why.countsAsAttempt,
+    ambiguous: why.ambiguous,
+    attempt: attemptOf(context, why.stage, why.reply, why.classified.class, true),
+    events: [event],
+  }
+}
+
+type Ended = {
+  readonly to: 'bounced' | 'uncertain' | 'suppressed' | 'expired'
+  readonly reason: string
+  readonly status: string
+  readonly diagnostic: string
+  readonly classified: Classified
+  readonly stage?: string
+  readonly reply?: Reply | null
+}
+
+async function ended(
+  parts: ConcludeParts,
+  claim: Claim,
+  recipient: ClaimedRecipient,
+  context: ConcludeContext,
+  end: Ended,
+): Promise<Settlement> {
+  const { nowMs } = context
+  const { hard } = end.classified
+  const event: NewEvent = failedEvent(end.to, nowMs, aboutOf(claim, recipient), {
+    provider: context.provider.name,
+    class: end.classified.class,
+    status: end.status,
+    reason: end.reason,
+    hard,
+    stage: end.stage ?? '',
+    reply: end.diagnostic.slice(0, 500),
+  })
+  const spawn = await parts.dsnFor({
+    claim,
+    recipient,
+    status: end.status,
+    diagnostic: end.diagnostic,
+    remoteHost: context.trace?.remoteHost ?? '',
+    nowMs,
+  })
+  return {
+    ...base(claim, recipient, context),
+    to: end.to,
+    reason: end.reason,
+    countsAsAttempt: end.to === 'bounced',
+    ambiguous: end.to === 'uncertain',
+    attempt:
+      context.trace === null
+        ? null
+        : attemptOf(context, end.stage ?? 'policy', end.reply ?? null, end.classified.class, true),
+    events: [event],
+    suppressions: end.to === 'bounced' && hard === true ? [suppressionOf(claim, recipient, end, nowMs)] : [],
+    spawn,
+  }
+}
+
+function suppressionOf(claim: Claim, recipient: ClaimedRecipient, end: Ended, nowMs: number): NewSuppression {
+  return {
+    address: recipient.address.toLowerCase(),
+    scope: 'everything',
+    reason: 'hard-bounce',
+    class: end.classified.class,
+    smtpCode: end.reply ? String(end.reply.code) : '',
+    detail: end.diagnostic.slice(0, 500),
+    atMs: nowMs,
+    untilMs: claim.message.sandbox ? nowMs + SANDBOX_SUPPRESSION_MS : null,
+  }
+}
+
+function base(claim: Claim, recipient: ClaimedRecipient, context: ConcludeContext) {
+  return {
+    messageId: claim.message.id,
+    key: recipient.key,
+    fence: recipient.fence,
+    atMs: context.nowMs,
+    countsAsAttempt: false,
+    ambiguous: false,
+    suppressions: [] as readonly NewSuppression[],
+    counters: [] as readonly CounterMove[],
+    spawn: null as NewMessage | null,
+  }
+}
+
+function aboutOf(claim: Claim, recipient: ClaimedRecipient): About {
+  return { messageId: claim.message.id, recipientKey: recipient.key, recipient: recipient.address }
+}
+
+function attemptOf(
+  context: ConcludeContext,
+  stage: string,
+  reply: Reply | null,
+  replyClass: string,
+  keepTranscript: boolean,
+): AttemptRecord | null {
+  const { trace } = context
+  return {
+    startedMs: trace?.startedMs ?? context.nowMs,
+    endedMs: trace?.endedMs ?? context.nowMs,
+    provider: context.provider.name,
+    source: trace?.source ?? '',
+    remoteHost: trace?.remoteHost ?? '',
+    remoteAddress: trace?.remoteAddress ?? '',
+    tls: trace?.tls ?? '',
+    stage,
+    replyCode: reply?.code ?? null,
+    enhanced: reply?.enhanced ?? null,
+    reply: reply?.text ?? '',
+    class: replyClass,
+    transcript: keepTranscript ? (trace?.transcript ?? null) : null,
+  }
+}
