@@ -1,0 +1,17 @@
+// intake: a message comes in. Submission over SMTP and HTTP, who may hand in what, and the one place that says "250";
+// also the listener for what comes back. It never sends, and answers nothing as kept before the queue has committed it.
+export {
+  type Accepted,
+  type AcceptingQueue,
+  Acceptor,
+  type AcceptorDeps,
+  type AcceptorOptions,
+  type KnownDomains,
+  type Refusal,
+  type Submission,
+} from './accept.ts'
+export { type Credential, Credentials, type NewCredential } from './credentials.ts'
+export type { TlsMaterial } from './smtp/session-server.ts'
+export { type SubmissionDeps, SubmissionServer } from './submission.ts'
+export { maySendAs, type Submitter } from './submitter.ts'
+export { type SuppressionCheck, type SuppressionEntry, suppressionText } from './suppression-check.ts'
