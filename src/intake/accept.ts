@@ -61,8 +61,9 @@ export type Refusal = {
   readonly enhanced: string
   /** A stable name, kebab-case. */
   readonly kind: string
-  /** What is wrong and what to do. */
   readonly message: string
+  /** What to do about it, `''` when the message says it. */
+  readonly remedy: string
   readonly field: string | null
 }
 
@@ -130,15 +131,23 @@ export class Acceptor {
   /** Whether this submitter may use this reverse-path or author; null: yes. */
   senderRefusal(submitter: Submitter, sender: Address | null, field: string): Refusal | null {
     if (!submitter.valid())
-      return refusal(550, '5.7.1', 'revoked', `${who(submitter)} was revoked or has expired: log in with another`, null)
+      return refusal(
+        550,
+        '5.7.1',
+        'revoked',
+        `${who(submitter)} was revoked or has expired`,
+        null,
+        'log in with another',
+      )
     if (sender === null) {
       if (mayUseNullSender(submitter)) return null
       return refusal(
         550,
         '5.7.1',
         'null-sender',
-        `${who(submitter)} may not use the null sender: give an address of your sending domain, or allow it with the entry <>`,
+        `${who(submitter)} may not use the null sender`,
         field,
+        'give an address of your sending domain, or allow it with the entry <>',
       )
     }
     const known = this.#deps.domains.get(sender.domain)
@@ -147,8 +156,9 @@ export class Acceptor {
         550,
         '5.7.1',
         'unknown-sending-domain',
-        `${field} ${sender.text}: ${sender.domain} is not a sending domain here; add it with relevo domain add ${sender.domain}`,
+        `${field} ${sender.text}: ${sender.domain} is not a sending domain here`,
         field,
+        `add it with relevo domain add ${sender.domain}`,
       )
     if (!known.active)
       return refusal(
@@ -157,14 +167,16 @@ export class Acceptor {
         'inactive-sending-domain',
         `${field} ${sender.text}: the sending domain ${sender.domain} is switched off`,
         field,
+        'use another, or switch it on again',
       )
     if (maySendAs(submitter, sender)) return null
     return refusal(
       550,
       '5.7.1',
       'foreign-sender',
-      `${field} ${sender.text}: ${who(submitter)} may send as ${submitter.allowed.join(', ') || 'nobody'} only; use such an address, or create a credential for ${sender.domain}`,
+      `${field} ${sender.text}: ${who(submitter)} may send as ${submitter.allowed.join(', ') || 'nobody'} only`,
       field,
+      `use such an address, or make a credential for ${sender.domain}`,
     )
   }
 
@@ -227,8 +239,9 @@ export class Acceptor {
           554,
           '5.6.0',
           'send-at-too-late',
-          'Send-At is more than a year ahead: give an earlier time',
+          'Send-At is more than a year ahead',
           'X-Relevo-Send-At',
+          'give an earlier time',
         ),
       )
     if (control.template !== null)
@@ -237,8 +250,9 @@ export class Acceptor {
           554,
           '5.6.0',
           'unsupported',
-          'X-Relevo-Template: there are no templates here; send the text itself',
+          'X-Relevo-Template: there are no templates here',
           'X-Relevo-Template',
+          'send the text itself',
         ),
       )
     const notBeforeMs = sendAtMs !== null && sendAtMs > nowMs ? sendAtMs : null
@@ -300,8 +314,9 @@ export class Acceptor {
       450,
       '4.7.1',
       'rate-limited',
-      `${who(submitter)} has sent its ${submitter.ratePerHour} messages of this hour, try again in ${minutes} min`,
+      `${who(submitter)} has sent its ${submitter.ratePerHour} messages of this hour`,
       null,
+      `try again in ${minutes} min`,
     )
   }
 
@@ -326,8 +341,9 @@ export class Acceptor {
           554,
           '5.5.0',
           'idempotency-conflict',
-          `the idempotency key was used for another message (${result.id}): use a new key for new content`,
+          `the idempotency key was used for another message (${result.id})`,
           'Idempotency-Key',
+          'use a new key for new content',
         ),
       )
     } catch (error) {
@@ -369,14 +385,21 @@ function who(submitter: Submitter): string {
   return submitter.name.slice(submitter.name.indexOf(':') + 1)
 }
 
-function refusal(code: number, enhanced: string, kind: string, message: string, field: string | null): Refusal {
-  return { code, enhanced, kind, message, field }
+function refusal(
+  code: number,
+  enhanced: string,
+  kind: string,
+  message: string,
+  field: string | null,
+  remedy = '',
+): Refusal {
+  return { code, enhanced, kind, message, remedy, field }
 }
 
 function refuse(error: Refusal): { readonly ok: false; readonly error: Refusal } {
   return { ok: false, error }
 }
 
-const storeFailed = refusal(451, '4.3.0', 'store-failed', 'the message could not be kept, try again later', null)
-const storageFull = refusal(452, '4.3.1', 'insufficient-storage', 'not enough disk space, try again later', null)
-const overloaded = refusal(451, '4.3.2', 'overloaded', 'too much mail waits to be sent, try again later', null)
+const storeFailed = refusal(451, '4.3.0', 'store-failed', 'the message could not be kept', null, 'try again later')
+const storageFull = refusal(452, '4.3.1', 'insufficient-storage', 'not enough disk space', null, 'try again later')
+const overloaded = refusal(451, '4.3.2', 'overloaded', 'too much mail waits to be sent', null, 'try again later')

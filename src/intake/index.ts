@@ -11,7 +11,10 @@ export {
   type Submission,
 } from './accept.ts'
 export { type Credential, Credentials, type NewCredential } from './credentials.ts'
+export { type HttpSubmitDeps, httpSubmit } from './http-submit.ts'
+export { type InboundDeps, type InboundKind, InboundServer } from './inbound.ts'
 export type { TlsMaterial } from './smtp/session-server.ts'
 export { type SubmissionDeps, SubmissionServer } from './submission.ts'
 export { maySendAs, type Submitter } from './submitter.ts'
 export { type SuppressionCheck, type SuppressionEntry, suppressionText } from './suppression-check.ts'
+export { type NewToken, type Token, Tokens } from './tokens.ts'

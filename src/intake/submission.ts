@@ -197,7 +197,10 @@ class SubmissionHandler implements SessionHandler {
 }
 
 function replyOf(refusal: Refusal): Reply {
-  return { code: refusal.code, text: `${refusal.enhanced} ${refusal.message}` }
+  return {
+    code: refusal.code,
+    text: `${refusal.enhanced} ${refusal.message}${refusal.remedy === '' ? '' : `; ${refusal.remedy}`}`,
+  }
 }
 
 function isWithin(address: string, networks: readonly [ipaddr.IPv4 | ipaddr.IPv6, number][]): boolean {
