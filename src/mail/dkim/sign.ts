@@ -52,7 +52,7 @@ export async function signMessage(
 }
 
 async function signatureField(key: DkimKey, tail: string, text: string): Promise<string> {
-  const field = `DKIM-Signature: v=1; a=${key.algorithm}; c=relaxed/relaxed; d=${key.domain};\r\n\ts=${key.selector}; ${tail}`
+  const field = `DKIM-Signature: v=1; a=${key.algorithm}; c=relaxed/relaxed;\r\n\td=${key.domain}; s=${key.selector}; ${tail}`
   const data = Buffer.from(text + relaxedField(field), 'latin1')
   // RFC 8463 §3: Ed25519 signs the SHA-256 hash, not the text.
   const signature =
