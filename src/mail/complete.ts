@@ -2,7 +2,7 @@ import { isAscii, isUtf8 } from 'node:buffer'
 import { failed, ok, type Result } from '#base'
 import { parseAddress } from './address.ts'
 import { emptyControl, isControlHeader, readControlHeaders } from './control-headers.ts'
-import { encodeField } from './encode-field.ts'
+import { encodeField, respellField } from './encode-field.ts'
 import { decodeWords } from './encoded-words.ts'
 import { fieldValue, foldField, MAX_LINE_OCTETS, readFields, splitMessage } from './header.ts'
 import { normaliseLineEnds } from './line-ends.ts'
@@ -157,6 +157,7 @@ function tidyField(field: HeaderField, smtpUtf8: boolean): Result<HeaderField, M
   const shape = linesOf(tidy.raw)
   if (shape.hasEmptyLine || shape.longest > MAX_LINE_OCTETS) {
     tidy = { name: tidy.name, raw: foldField(tidy.raw) }
+    if (linesOf(tidy.raw).longest > MAX_LINE_OCTETS) tidy = respellField(tidy) ?? tidy
     if (linesOf(tidy.raw).longest > MAX_LINE_OCTETS)
       return refuse(nameOf(field), 'has more than 998 octets without a space to fold at (RFC 5322 §2.1.1): shorten it')
   }

@@ -36,6 +36,8 @@ const ASCII_ONLY = new Set([
   'resent-date',
   'resent-message-id',
 ])
+/** Free text, for people only: other spellings of it mean the same (RFC 2047 §5). Of an unknown field nobody knows. */
+const TEXT = new Set(['subject', 'comments', 'content-description'])
 /** Characters of an RFC 2231 segment on one line. */
 const SEGMENT = 60
 
@@ -57,7 +59,14 @@ export function encodeField(field: HeaderField): Result<HeaderField, string> {
   return text.ok ? ok(makeField(name, text.value)) : failed(text.error)
 }
 
-/** The same where refusing is no choice (headers of MIME parts): what is not UTF-8 is read as ISO-8859-1. */
+/** A field without a place to fold in another spelling that has some; null when its kind has none. */
+export function respellField(field: HeaderField): HeaderField | null {
+  if (!ADDRESSES.has(field.name) && !TEXT.has(field.name)) return null
+  const respelled = encodeField(field)
+  return respelled.ok ? respelled.value : null
+}
+
+/** As `encodeField`, where refusing is no choice (headers of MIME parts): what is not UTF-8 is read as ISO-8859-1. */
 export function encodePartField(field: HeaderField): HeaderField {
   if (isAscii(field.raw)) return field
   const raw = isUtf8(field.raw) ? field.raw : Buffer.from(field.raw.toString('latin1', 0, field.raw.length))

@@ -41,7 +41,7 @@ async function both(
   }
 }
 
-t.test('both are right', async (t) => {
+await t.test('both are right', async (t) => {
   const bodies = {
     'a line': 'Hello.\r\n',
     'white space to fold': 'a  b \t c \r\n\td\r\n',
@@ -54,7 +54,7 @@ t.test('both are right', async (t) => {
     t.strictSame(await both(HEADER + body), { ours: 'pass', theirs: 'pass', sameHash: true }, name)
 })
 
-t.test('dkim-signer is wrong, we are not', async (t) => {
+await t.test('dkim-signer is wrong, we are not', async (t) => {
   const bodies = {
     'an empty body': '',
     'a body of blank lines': '\r\n\r\n',
@@ -70,7 +70,7 @@ t.test('dkim-signer is wrong, we are not', async (t) => {
   }
 })
 
-t.test('8-bit text that is not UTF-8 does not survive its way through a string', async (t) => {
+await t.test('8-bit text that is not UTF-8 does not survive its way through a string', async (t) => {
   const bytes = Buffer.from(`${HEADER}Gr\u00fc\u00dfe\r\n`, 'latin1')
   const our = await signMessage(bytes, [ours], { nowMs: 1_772_500_000_000 })
   const their = Buffer.from(

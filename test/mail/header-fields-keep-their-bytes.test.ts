@@ -14,7 +14,7 @@ import {
 } from '#mail'
 import { foldField } from '../../src/mail/header.ts'
 
-t.test('a message is split at the first blank line', async (t) => {
+await t.test('a message is split at the first blank line', async (t) => {
   const split = (text: string, tolerant = false) => {
     const { header, body } = splitMessage(Buffer.from(text), tolerant)
     return [header.toString(), body.toString()]
@@ -28,7 +28,7 @@ t.test('a message is split at the first blank line', async (t) => {
   t.strictSame(split('\nbody', true), ['', 'body'])
 })
 
-t.test('fields are found, removed, put before', async (t) => {
+await t.test('fields are found, removed, put before', async (t) => {
   const fields = readFields(Buffer.from('A: 1\r\nB :\r\n 2\r\n\t3\r\nno colon\r\na:4\r\nb\u00fc: 5\r\n'))
   t.strictSame(
     fields.map((field) => field.name),
@@ -43,7 +43,7 @@ t.test('fields are found, removed, put before', async (t) => {
   t.equal(prependFields(makeField('X', 'y').raw, Buffer.from('A: 1\r\n\r\n')).toString(), 'X: y\r\nA: 1\r\n\r\n')
 })
 
-t.test('folding', async (t) => {
+await t.test('folding', async (t) => {
   const long = makeField('Subject', 'word '.repeat(60).trim())
   t.ok(
     long.raw
@@ -62,7 +62,7 @@ t.test('folding', async (t) => {
   t.equal(foldField(Buffer.from(`A: ${token} b\r\n`)).toString(), `A: ${token}\r\n b\r\n`)
 })
 
-t.test('any bytes: fields put together are the header again, and folding only moves line ends', async (t) => {
+await t.test('any bytes: fields put together are the header again, and folding only moves line ends', async (t) => {
   const bytes = fc
     .array(fc.constantFrom('a', ':', ' ', '\t', '\r\n', '\n', '\r', 'b: c', '\r\n ', 'é', '\0', 'word word'), {
       maxLength: 60,
@@ -83,7 +83,7 @@ t.test('any bytes: fields put together are the header again, and folding only mo
   t.pass('held for every case')
 })
 
-t.test('encoded words', async (t) => {
+await t.test('encoded words', async (t) => {
   t.equal(decodeWords('=?utf-8?Q?J=C3=BCrgen?= =?utf-8?B?w7w=?= x'), 'Jürgenü x')
   t.equal(decodeWords('=?iso-8859-1?Q?a_b=FC?='), 'a bü')
   t.equal(decodeWords('=?utf-8?B?4pw=?= =?utf-8?B?kw==?='), '✓', 'a character cut in two')
@@ -97,7 +97,7 @@ t.test('encoded words', async (t) => {
   )
 })
 
-t.test('address lists', async (t) => {
+await t.test('address lists', async (t) => {
   const read = (text: string) => {
     const list = parseMailboxes(text)
     return list.ok
@@ -126,7 +126,7 @@ t.test('address lists', async (t) => {
   t.match(read('('.repeat(1000)), /nested too deep/)
 })
 
-t.test('hostile text costs linear time', async (t) => {
+await t.test('hostile text costs linear time', async (t) => {
   const started = performance.now()
   for (const text of [
     '('.repeat(2e5),

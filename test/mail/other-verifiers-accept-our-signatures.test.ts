@@ -42,7 +42,7 @@ const messages: Signed[] = []
 /** Tampered with after signing: each verifier must say no, else its yes means nothing. */
 const tampered: Signed[] = []
 
-t.test('messages are completed and signed', async (t) => {
+await t.test('messages are completed and signed', async (t) => {
   let untouched = 0
   for (let n = 0; n < COMPLETED + AS_THEY_CAME; n++) {
     const seed = SEED + n
@@ -111,7 +111,7 @@ function judge(
   t.strictSame(fooled, [], `none of ${tampered.length} changed messages verifies`)
 }
 
-t.test('mailauth', async (t) => {
+await t.test('mailauth', async (t) => {
   const opinions = new Map<string, boolean[]>()
   for (const { file, bytes } of [...messages, ...tampered]) {
     const { results } = await dkimVerify(bytes, {
@@ -129,7 +129,7 @@ t.test('mailauth', async (t) => {
   judge(t, opinions)
 })
 
-t.test('python3-dkim', async (t) => {
+await t.test('python3-dkim', async (t) => {
   if (!hasDebianOracle(t, 'python3-dkim', '/usr/lib/python3/dist-packages/dkim/__init__.py')) return
   if (!hasDebianOracle(t, 'python3-nacl', '/usr/lib/python3/dist-packages/nacl/__init__.py')) return
   const all = [...messages, ...tampered].map(({ file }) => file)
@@ -145,7 +145,7 @@ t.test('python3-dkim', async (t) => {
   )
 })
 
-t.test('opendkim', async (t) => {
+await t.test('opendkim', async (t) => {
   if (!hasDebianOracle(t, 'opendkim', '/usr/sbin/opendkim')) return
   const keyFile = join(directory, 'keys')
   const configFile = join(directory, 'opendkim.conf')
