@@ -40,6 +40,13 @@ const AS_IS = -1
  */
 export function toSevenBit(content: Buffer): SevenBit {
   if (isSevenBit(content)) return { content, untouchable8bit: false }
+  const converted = convert(content, '7bit')
+  // RFC 2045 §6.4: what encloses 8-bit parts must go on to say 8bit; that is known only at the end.
+  return converted.untouchable8bit ? convert(content, null) : converted
+}
+
+/** @param containerEncoding what multiparts and enclosed messages are to say, null: what they said */
+function convert(content: Buffer, containerEncoding: '7bit' | null): SevenBit {
   const out: Buffer[] = []
   const todo: Piece[] = [{ bytes: content, depth: 0, type: 'text/plain' }]
   let untouchable8bit = false
@@ -57,7 +64,7 @@ export function toSevenBit(content: Buffer): SevenBit {
     const inner = entity.isContainer && piece.depth < MAX_DEPTH ? piecesOf(entity, piece.depth + 1) : null
     parts += inner?.length ?? 1
     if (inner !== null && parts <= MAX_PARTS) {
-      out.push(...headerOf(entity, piece.depth, '7bit'))
+      out.push(...headerOf(entity, piece.depth, containerEncoding))
       for (let i = inner.length - 1; i >= 0; i--) todo.push(inner[i]!)
     } else if (entity.isContainer || UNTOUCHABLE.has(entity.type) || !isKnownEncoding(entity.encoding)) {
       untouchable8bit = true
