@@ -1,22 +1,51 @@
 import { type Static, Type } from 'typebox'
 
 // The schema is the manual: each key carries its sentence, unit and default; validation, `relevo config explain`,
-// `relevo config schema` and the annotated sample are all made from it.
+// `relevo config schema` and the annotated sample are all made from it. Beside JSON Schema's own words a key may carry
+// `unit` (of its number), `format` (what its text must be, see check-format.ts) and `live` (a reload changes it).
+
+type Marks = { unit?: string; format?: Format; live?: true }
+export type Format =
+  | 'cidr'
+  | 'cron'
+  | 'dns-server'
+  | 'domain'
+  | 'ip'
+  | 'listen'
+  | 'mailbox'
+  | 'path'
+  | 'readable-file'
+  | 'secret-file'
+  | 'shared-secret-file'
 
 const port = (description: string, fallback: number) =>
   Type.Integer({ minimum: 1, maximum: 65535, default: fallback, description })
-const whole = (description: string, fallback: number, minimum = 0, maximum = Number.MAX_SAFE_INTEGER) =>
-  Type.Integer({ minimum, maximum, default: fallback, description })
+const whole = (
+  description: string,
+  fallback: number,
+  minimum = 0,
+  maximum = Number.MAX_SAFE_INTEGER,
+  marks: Marks = {},
+) => Type.Integer({ minimum, maximum, default: fallback, description, ...marks })
+const bytes = (description: string, fallback: number, minimum = 0, maximum = Number.MAX_SAFE_INTEGER) =>
+  whole(description, fallback, minimum, maximum, { unit: 'bytes' })
+const days = (description: string, fallback: number, minimum: number, maximum: number) =>
+  whole(description, fallback, minimum, maximum, { unit: 'days' })
 const seconds = (description: string, fallback: number, minimum = 1) =>
-  Type.Number({ minimum, maximum: 31_536_000, default: fallback, description: `${description} Seconds.` })
+  Type.Number({ minimum, maximum: 31_536_000, default: fallback, description, unit: 'seconds' })
 const share = (description: string, fallback: number) =>
-  Type.Number({ minimum: 0, maximum: 1, default: fallback, description: `${description} A share between 0 and 1.` })
-const text = (description: string, fallback: string) => Type.String({ default: fallback, description })
+  Type.Number({ minimum: 0, maximum: 1, default: fallback, description, unit: 'share of one' })
+const text = (description: string, fallback: string, marks: Marks = {}) =>
+  Type.String({ default: fallback, description, ...marks })
 const yes = (description: string, fallback: boolean) => Type.Boolean({ default: fallback, description })
-const list = (description: string, fallback: string[]) =>
-  Type.Array(Type.String({ minLength: 1 }), { default: fallback, description })
-const choice = <const T extends readonly string[]>(description: string, values: T, fallback: T[number]) =>
-  Type.Enum([...values] as T[number][], { default: fallback, description })
+const list = (description: string, fallback: string[], format: Format) =>
+  Type.Array(Type.String({ minLength: 1, format }), { default: fallback, description })
+const choice = <const T extends readonly string[]>(
+  description: string,
+  values: T,
+  fallback: T[number],
+  marks: Marks = {},
+) => Type.Enum([...values] as T[number][], { default: fallback, description, ...marks })
 const section = <T extends Parameters<typeof Type.Object>[0]>(description: string, properties: T) =>
   Type.Object(properties, { additionalProperties: false, default: {}, description })
 
@@ -30,24 +59,32 @@ export const ConfigSchema = Type.Object(
     hostname: text(
       'The name of this host as other mail servers see it: EHLO, Received, Message-ID, postmaster.',
       'localhost',
+      { format: 'domain' },
     ),
     data_dir: text(
       'Where the queue, the records and the keys are kept. A local file system, owned by the user Relevo runs as.',
       '/var/lib/relevo',
+      { format: 'path' },
     ),
     submission: section('How applications hand in mail by SMTP (RFC 6409).', {
-      starttls_listen: list('Addresses for submission with STARTTLS, as address:port.', ['0.0.0.0:587', '[::]:587']),
-      tls_listen: list('Addresses for submission over implicit TLS (RFC 8314), as address:port.', [
-        '0.0.0.0:465',
-        '[::]:465',
-      ]),
+      starttls_listen: list(
+        'Addresses for submission with STARTTLS, as address:port.',
+        ['0.0.0.0:587', '[::]:587'],
+        'listen',
+      ),
+      tls_listen: list(
+        'Addresses for submission over implicit TLS (RFC 8314), as address:port.',
+        ['0.0.0.0:465', '[::]:465'],
+        'listen',
+      ),
       trusted_listen: list(
         'Addresses that take mail without authentication from trusted_networks. None by default.',
         [],
+        'listen',
       ),
-      trusted_networks: list('Networks (CIDR) that may submit on trusted_listen without authentication.', []),
-      trusted_domains: list('Sending domains that trusted_networks may use.', []),
-      max_message_bytes: whole('The largest message taken, announced by SIZE (RFC 1870). Bytes.', 52_428_800, 1024),
+      trusted_networks: list('Networks (CIDR) that may submit on trusted_listen without authentication.', [], 'cidr'),
+      trusted_domains: list('Sending domains that trusted_networks may use.', [], 'domain'),
+      max_message_bytes: bytes('The largest message taken, announced by SIZE (RFC 1870).', 52_428_800, 1024),
       max_recipients: whole('The most recipients in one transaction.', 1000, 1, 50_000),
       suppressed: choice(
         'What a suppressed recipient gets at RCPT: "refuse" answers 550 with the reason, "record" accepts it and records it as suppressed.',
@@ -71,16 +108,18 @@ export const ConfigSchema = Type.Object(
       ),
     }),
     inbound: section('The listener for what comes back: bounces, complaints, postmaster mail. It never relays.', {
-      listen: list('Addresses of the listener, as address:port.', ['0.0.0.0:25', '[::]:25']),
-      max_message_bytes: whole('The largest message taken. Bytes.', 10_485_760, 1024),
+      listen: list('Addresses of the listener, as address:port.', ['0.0.0.0:25', '[::]:25'], 'listen'),
+      max_message_bytes: bytes('The largest message taken.', 10_485_760, 1024),
       max_connections: whole('The most sessions at one time.', 100, 1),
       local_domains: list(
         'Domains whose postmaster and abuse mail is taken, besides hostname and the sending domains.',
         [],
+        'domain',
       ),
       forward_to: text(
         'Where postmaster and abuse mail is sent on to, as an attachment. Empty: it is stored and listed only.',
         '',
+        { format: 'mailbox' },
       ),
       forward_per_hour: whole('The most postmaster and abuse mails sent on in an hour.', 20),
     }),
@@ -88,45 +127,45 @@ export const ConfigSchema = Type.Object(
       listen: list(
         'Addresses of the API, as address:port. Loopback unless TLS is configured or a proxy stands in front.',
         ['127.0.0.1:8025'],
+        'listen',
       ),
-      max_body_bytes: whole('The largest request body. Bytes.', 73_400_320, 1024),
+      max_body_bytes: bytes('The largest request body.', 73_400_320, 1024),
     }),
     metrics: section('Metrics and health for monitoring.', {
-      listen: text('Address of /metrics, /healthz and /readyz, as address:port. Empty: off.', '127.0.0.1:9464'),
+      listen: text('Address of /metrics, /healthz and /readyz, as address:port. Empty: off.', '127.0.0.1:9464', {
+        format: 'listen',
+      }),
     }),
     control: section('The local API that the relevo command talks to.', {
-      socket: text('Path of the unix socket. Empty: control.sock in data_dir.', ''),
+      socket: text('Path of the unix socket. Empty: control.sock in data_dir.', '', { format: 'path' }),
     }),
     tls: section('The certificate that the listeners show.', {
-      certificate_file: text('PEM file with the certificate and its chain.', ''),
-      key_file: text('PEM file with the private key.', ''),
+      certificate_file: text('PEM file with the certificate and its chain.', '', {
+        format: 'readable-file',
+        live: true,
+      }),
+      key_file: text('PEM file with the private key.', '', { format: 'shared-secret-file', live: true }),
       min_version: choice('The oldest TLS version the listeners speak.', ['TLSv1.2', 'TLSv1.3'], 'TLSv1.2'),
     }),
     queue: section('How mail is kept until every recipient is settled.', {
-      retention_days: whole('Settled messages are removed after this many days.', 30, 1, 3650),
+      retention_days: days('Settled messages are removed after this many days.', 30, 1, 3650),
       keep_bodies: yes(
         'Keep message contents until the retention ends, not only until the last recipient is settled.',
         false,
       ),
-      inline_max_bytes: whole(
-        'Contents up to this size stay in the row; larger ones go to segment files. Bytes.',
+      inline_max_bytes: bytes(
+        'Contents up to this size stay in the row; larger ones go to segment files.',
         16_384,
         0,
         1_048_576,
       ),
-      segment_bytes: whole(
-        'The size at which a segment file is closed and the next begun. Bytes.',
-        67_108_864,
-        1_048_576,
-      ),
+      segment_bytes: bytes('The size at which a segment file is closed and the next begun.', 67_108_864, 1_048_576),
       lease: seconds('How long one attempt may hold a recipient before it is taken back.', 1800, 30),
-      min_free_bytes: whole(
-        'Free space on the data directory below which new mail is answered 452. Bytes.',
-        104_857_600,
-      ),
+      min_free_bytes: bytes('Free space on the data directory below which new mail is answered 452.', 104_857_600),
       cleanup: text(
         'When settled mail past its retention is removed, as a cron expression in local time.',
         '0 2 * * *',
+        { format: 'cron' },
       ),
     }),
     delivery: section('How mail is delivered to the recipients’ MX hosts.', {
@@ -135,7 +174,8 @@ export const ConfigSchema = Type.Object(
       retry_after: Type.Array(Type.Number({ minimum: 1, maximum: 604_800 }), {
         default: [300, 900, 1800, 3600, 7200, 14_400, 28_800],
         minItems: 1,
-        description: 'The waits between attempts; the last one repeats until the lifetime ends. Seconds.',
+        unit: 'seconds',
+        description: 'The waits between attempts; the last one repeats until the lifetime ends.',
       }),
       max_attempts: whole(
         'Attempts answered with a transient reply before the recipient bounces. 0: no limit but the lifetime.',
@@ -175,8 +215,13 @@ export const ConfigSchema = Type.Object(
       allow_networks: list(
         'Networks (CIDR) that mail may be delivered to although they are loopback, private or special.',
         [],
+        'cidr',
       ),
-      dns_servers: list('Name servers to ask, as address or address:port. Empty: those of the system.', []),
+      dns_servers: list(
+        'Name servers to ask, as address or address:port. Empty: those of the system.',
+        [],
+        'dns-server',
+      ),
       dsn: choice(
         'When a sender gets a delivery status notification for a final failure: "requested" if the client asked by NOTIFY, "failure" always unless NOTIFY says otherwise, "never".',
         ['requested', 'failure', 'never'],
@@ -186,9 +231,10 @@ export const ConfigSchema = Type.Object(
     sources: Type.Array(
       Type.Object(
         {
-          address: Type.String({ description: 'The local IP address that connections start from.' }),
+          address: Type.String({ description: 'The local IP address that connections start from.', format: 'ip' }),
           ehlo: Type.String({
             description: 'The name given in EHLO from this address; its PTR and A records should agree.',
+            format: 'domain',
           }),
         },
         { additionalProperties: false },
@@ -204,7 +250,7 @@ export const ConfigSchema = Type.Object(
         ['recipient', 'message'],
         'recipient',
       ),
-      valid_days: whole('How long a bounce is still believed after the message was accepted. Days.', 30, 1, 365),
+      valid_days: days('How long a bounce is still believed after the message was accepted.', 30, 1, 365),
     }),
     dkim: section('Signing.', {
       sign: yes('Sign outgoing mail with the keys of its sending domain.', true),
@@ -215,7 +261,9 @@ export const ConfigSchema = Type.Object(
         ['process', 'redis'],
         'process',
       ),
-      redis_url_file: text('File with the Redis URL (redis://user:password@host:port/db).', ''),
+      redis_url_file: text('File with the Redis URL (redis://user:password@host:port/db).', '', {
+        format: 'shared-secret-file',
+      }),
       nodes: whole('How many nodes share the limits: while Redis is away each uses its share.', 1, 1, 1000),
     }),
     routing: section('Who carries the mail.', {
@@ -249,12 +297,12 @@ export const ConfigSchema = Type.Object(
       ),
     }),
     rules: section('Rule files. Empty: the ones shipped in config/.', {
-      replies_file: text('Reply classification rules.', ''),
-      shaping_file: text('Mailbox providers and their limits.', ''),
-      warmup_file: text('Warm-up volumes.', ''),
+      replies_file: text('Reply classification rules.', '', { format: 'readable-file' }),
+      shaping_file: text('Mailbox providers and their limits.', '', { format: 'readable-file' }),
+      warmup_file: text('Warm-up volumes.', '', { format: 'readable-file' }),
     }),
     sandbox: section('The built-in sink that takes all mail in sandbox mode.', {
-      listen: text('Address of the sink, as address:port. Port 0: any free port.', '127.0.0.1:0'),
+      listen: text('Address of the sink, as address:port. Port 0: any free port.', '127.0.0.1:0', { format: 'listen' }),
     }),
     log: section('The log: JSON lines on standard output.', {
       level: choice('The least level that is written.', ['debug', 'info', 'warn', 'error'], 'info'),
@@ -263,6 +311,7 @@ export const ConfigSchema = Type.Object(
       master_key_file: text(
         'File with the master key (32 bytes, base64), mode 0600. Empty: systemd credential relevo-master-key, else master.key in data_dir.',
         '',
+        { format: 'secret-file' },
       ),
     }),
   },
