@@ -14,7 +14,7 @@ export type MetricsParts = {
   connections(): number
   /** Return paths refused: forged, expired, not ours. */
   refusedReturnPaths(): number
-  storeStats(): { readonly batches: number; readonly writes: number; readonly queued: number }
+  storeStats(): { readonly writes: number; readonly queued: number }
   readiness(): Promise<Readiness>
 }
 
@@ -75,7 +75,6 @@ export class Metrics {
       'Return paths refused as forged, expired or not ours',
       parts.refusedReturnPaths,
     )
-    gauge('relevo_store_commits', 'Group commits since start', () => parts.storeStats().batches)
     gauge('relevo_store_writes', 'Writes answered since start', () => parts.storeStats().writes)
     gauge('relevo_store_waiting', 'Writes waiting for a commit', () => parts.storeStats().queued)
   }

@@ -1,0 +1,69 @@
+import type { CompiledQuery } from 'kysely'
+import type { Fault } from '#base'
+import type { Database } from '../database.ts'
+import { recordsWorker } from '../records/module.ts'
+import type { Migrations } from './module.ts'
+import { WorkerLink } from './worker-link.ts'
+
+/** A room's part of the store: its operations and its tables. */
+export type StoreModule = {
+  readonly name: string
+  readonly url: URL
+  readonly migrations: Migrations
+  readonly settings?: Readonly<Record<string, unknown>>
+}
+
+export type OpenOptions = {
+  readonly directory: string
+  readonly modules: readonly StoreModule[]
+  /** Told once when the store cannot be written any more; every later write rejects with `store-failed`. */
+  readonly onFailure?: (error: Fault) => void
+}
+
+/**
+ * Opens the data directory: one writer thread, one reader thread, and nothing of SQLite on this one.
+ * @throws Fault second-instance, damaged-store, store-lags, newer-schema, data-dir-not-writable
+ */
+export async function openDatabase(options: OpenOptions): Promise<Database> {
+  const wanted: readonly StoreModule[] = [recordsWorker, ...options.modules]
+  const modules = wanted.map(({ name, url, migrations, settings = {} }) => ({
+    name,
+    url: url.href,
+    migrations,
+    settings,
+  }))
+  const data = { directory: options.directory, modules }
+  let failed = false
+  const onFailure = (error: Fault): void => {
+    if (failed) return
+    failed = true
+    options.onFailure?.(error)
+  }
+  const { link: writer } = await WorkerLink.start(new URL('./writer.ts', import.meta.url), data, onFailure)
+  const { link: reader } = await WorkerLink.start(new URL('./reader.ts', import.meta.url), data, onFailure)
+  let writes = 0
+  return {
+    write<T>(op: string, args: unknown): Promise<T> {
+      writes += 1
+      return writer.call<T>(op, args)
+    },
+    read: <T>(op: string, args: unknown): Promise<T> => reader.call<T>(op, args),
+    writeQueries(queries: readonly CompiledQuery[]) {
+      writes += 1
+      return writer.call('records.write', queries.map(plain))
+    },
+    readQuery: <T>(query: CompiledQuery<T>): Promise<T[]> => reader.call<T[]>('records.read', plain(query)),
+    stats: () => ({ writes, queued: writer.waiting }),
+    async ping(): Promise<void> {
+      await Promise.all([writer.call('ping', null), reader.call('ping', null)])
+    },
+    async [Symbol.asyncDispose](): Promise<void> {
+      await reader.close()
+      await writer.close()
+    },
+  }
+}
+
+function plain({ sql, parameters }: CompiledQuery): { readonly sql: string; readonly parameters: readonly unknown[] } {
+  return { sql, parameters }
+}
