@@ -1,3 +1,5 @@
+import { WORDS_A_BLOCK, wordsOf, zeroOctets } from './word-scan.ts'
+
 const CR = 0x0d
 const LF = 0x0a
 
@@ -35,16 +37,33 @@ function countLineEnds(raw: Buffer, from: number): number {
   return count
 }
 
+/** Every LF must follow a CR and every CR must be followed by an LF; the octet where that is first untrue, or -1. */
 function firstBareLineEnd(raw: Buffer): number {
-  const length = raw.length
-  for (let i = 0; i < length; i++) {
-    const c = raw[i]!
-    if (c > CR) continue
-    if (c === LF) return i
-    if (c === CR) {
-      if (raw[i + 1] !== LF) return i
-      i++
+  const { words, start } = wordsOf(raw)
+  let bare = 0
+  let block = 0
+  // The high bit of the lowest octet: the octet before the word is a CR.
+  let afterCr = start > 0 && raw[start - 1] === CR ? 0x80 : 0
+  while (block < words.length && bare === 0) {
+    const end = Math.min(words.length, block + WORDS_A_BLOCK)
+    for (let i = block; i < end; i++) {
+      const word = words[i]!
+      const cr = zeroOctets(word ^ 0x0d0d0d0d)
+      bare |= zeroOctets(word ^ 0x0a0a0a0a) ^ ((cr << 8) | afterCr)
+      afterCr = cr >>> 24
     }
+    if (bare === 0) block = end
+  }
+  // What lies before the words, then the block at fault or what lies behind them; two octets earlier, for a pair at the seam.
+  const head = slowFirstBareLineEnd(raw, 0, Math.min(raw.length, start + 2))
+  return head >= 0 ? head : slowFirstBareLineEnd(raw, Math.max(0, start + block * 4 - 2), raw.length)
+}
+
+function slowFirstBareLineEnd(raw: Buffer, from: number, end: number): number {
+  for (let i = from; i < end; i++) {
+    const c = raw[i]!
+    if (c === LF && raw[i - 1] !== CR) return i
+    if (c === CR && raw[i + 1] !== LF) return i
   }
   return -1
 }

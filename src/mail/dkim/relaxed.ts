@@ -1,6 +1,8 @@
 // The relaxed canonicalisation of RFC 6376 §3.4.2 (header) and §3.4.4 (body). Only space and tab are white space: what
 // Unicode calls a space (NBSP) is text, and bytes are kept whatever their charset.
 
+import { WORDS_A_BLOCK, wordsOf, zeroOctets } from '../word-scan.ts'
+
 const CR = 0x0d
 const LF = 0x0a
 const SPACE = 0x20
@@ -65,15 +67,35 @@ function endsWithCrlf(body: Uint8Array, end: number): boolean {
 }
 
 /** The first octet that does not stay as it is: a tab, a space before another white space or before a line end. */
-function firstFold(body: Uint8Array, end: number): number {
-  for (let i = 0; i < end; i++) {
-    const c = body[i]!
-    if (c > SPACE) continue
-    if (c === TAB) return i
-    if (c === SPACE) {
-      const next = i + 1 < end ? body[i + 1]! : CR
-      if (next === SPACE || next === TAB || next === CR) return i
+function firstFold(body: Uint8Array, bodyEnd: number): number {
+  const tab = body.indexOf(TAB)
+  const end = tab >= 0 && tab < bodyEnd ? tab : bodyEnd
+  const { words, start } = wordsOf(body.subarray(0, end))
+  let folds = 0
+  let block = 0
+  // The high bit of the lowest octet: the octet before the word is a space.
+  let afterSpace = start > 0 && body[start - 1] === SPACE ? 0x80 : 0
+  while (block < words.length && folds === 0) {
+    const blockEnd = Math.min(words.length, block + WORDS_A_BLOCK)
+    for (let i = block; i < blockEnd; i++) {
+      const word = words[i]!
+      const space = zeroOctets(word ^ 0x20202020)
+      folds |= (space | zeroOctets(word ^ 0x0d0d0d0d)) & ((space << 8) | afterSpace)
+      afterSpace = space >>> 24
     }
+    if (folds === 0) block = blockEnd
+  }
+  const head = slowFirstFold(body, 0, Math.min(start, end), bodyEnd)
+  if (head < Math.min(start, end)) return head
+  // The block at fault or what lies behind the words; one octet earlier, for a pair at the seam.
+  return slowFirstFold(body, Math.max(0, start + block * 4 - 1), end, bodyEnd)
+}
+
+function slowFirstFold(body: Uint8Array, from: number, end: number, bodyEnd: number): number {
+  for (let i = from; i < end; i++) {
+    if (body[i] !== SPACE) continue
+    const next = i + 1 < bodyEnd ? body[i + 1]! : CR
+    if (next === SPACE || next === TAB || next === CR) return i
   }
   return end
 }
@@ -82,18 +104,15 @@ function fold(body: Uint8Array, end: number, first: number): Uint8Array {
   const out = Buffer.allocUnsafe(end + 2)
   out.set(body.subarray(0, first))
   let to = first
-  let space = false
   for (let i = first; i < end; i++) {
     const c = body[i]!
-    if (c === SPACE || c === TAB) {
-      space = true
+    if (c > SPACE || (c !== SPACE && c !== TAB)) {
+      out[to++] = c
       continue
     }
-    if (space) {
-      space = false
-      if (!(c === CR && body[i + 1] === LF)) out[to++] = SPACE
-    }
-    out[to++] = c
+    while (i + 1 < end && (body[i + 1] === SPACE || body[i + 1] === TAB)) i++
+    const endsLine = i + 1 === end || (body[i + 1] === CR && body[i + 2] === LF)
+    if (!endsLine) out[to++] = SPACE
   }
   if (!endsWithCrlf(out, to) && to > 0) {
     out[to++] = CR
