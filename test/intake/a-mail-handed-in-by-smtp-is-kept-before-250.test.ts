@@ -3,7 +3,7 @@ import t from 'tap'
 import { certificate, loggedIn, openRig, PASSWORD, submit } from './rig.ts'
 
 for (const kind of ['starttls', 'tls'] as const)
-  t.test(`nodemailer hands in a mail over ${kind}`, async (t) => {
+  void t.test(`nodemailer hands in a mail over ${kind}`, async (t) => {
     const rig = await openRig(t)
     const transport = createTransport({
       host: 'localhost',
@@ -46,7 +46,7 @@ for (const kind of ['starttls', 'tls'] as const)
     )
   })
 
-t.test('250 comes only after the commit', async (t) => {
+void t.test('250 comes only after the commit', async (t) => {
   const rig = await openRig(t)
   rig.queue.commitMs = 150
   const wire = await loggedIn(rig.port('tls'))
@@ -57,7 +57,7 @@ t.test('250 comes only after the commit', async (t) => {
   wire.close()
 })
 
-t.test('a second mail goes over the same session, and QUIT ends it', async (t) => {
+void t.test('a second mail goes over the same session, and QUIT ends it', async (t) => {
   const rig = await openRig(t)
   const wire = await loggedIn(rig.port('tls'))
   t.match(await submit(wire), /^250 /)

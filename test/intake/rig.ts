@@ -8,7 +8,15 @@ import Sqlite from 'better-sqlite3'
 import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
 import { type Clock, silentLog, systemClock } from '#base'
 import type { Config } from '#config'
-import { Acceptor, Credentials, SubmissionServer, type SuppressionEntry, type TlsMaterial } from '#intake'
+import {
+  Acceptor,
+  Credentials,
+  type InboundKind,
+  InboundServer,
+  SubmissionServer,
+  type SuppressionEntry,
+  type TlsMaterial,
+} from '#intake'
 import { ProcessLimiter } from '#limits'
 import type { AcceptResult, NewEvent, NewMessage } from '#queue'
 import type { Records, RecordsTables } from '#store'
@@ -44,12 +52,72 @@ export function memoryRecords(): Records {
     statement.run(...parameters)
     return []
   }
-  return {
+  const records = {
     query,
     read: async (wanted: Compilable) => run(wanted),
     write: async (...wanted: Compilable[]) => db.transaction(() => wanted.map(run))(),
   } as unknown as Records
+  INBOUND_ROWS.set(records, () => db.prepare('SELECT * FROM inbound_mail ORDER BY seq').all() as InboundRow[])
+  return records
 }
+
+/** The rows of `inbound_mail`, read past the server. */
+export type InboundRow = {
+  readonly kind: string
+  readonly mail_from: string
+  readonly rcpt_to: string
+  readonly client_address: string
+  readonly content: Buffer
+  readonly processed_ms: number | null
+}
+
+/** A listener for bounces: `token@bounces.example.com` and the postmaster are known, all else of those domains is not. */
+export async function openInbound(t: Test, options: { readonly records?: Records; readonly clock?: Clock } = {}) {
+  const records = options.records ?? memoryRecords()
+  const clock = options.clock ?? systemClock
+  const limiter = new ProcessLimiter(clock)
+  const refused: string[] = []
+  let kicks = 0
+  const known = new Map<string, InboundKind>([
+    ['token@bounces.example.com', 'bounce'],
+    ['postmaster@mail.relevo.test', 'postmaster'],
+  ])
+  const server = await InboundServer.open(
+    'mail.relevo.test',
+    {
+      listen: ['127.0.0.1:0'],
+      max_message_bytes: 100_000,
+      max_connections: 50,
+      local_domains: [],
+      forward_to: '',
+      forward_per_hour: 20,
+    },
+    certificate(),
+    {
+      records,
+      limiter,
+      clock,
+      log: silentLog,
+      recognise: (address) => {
+        const kind = known.get(address.toLowerCase())
+        return kind === undefined ? null : { kind }
+      },
+      isOurDomain: (domain) => domain === 'bounces.example.com' || domain === 'mail.relevo.test',
+      onInbound: () => {
+        kicks += 1
+      },
+      onRefused: (why) => refused.push(why),
+    },
+  )
+  t.teardown(async () => {
+    await server.stop(200)
+    await limiter[Symbol.asyncDispose]()
+  })
+  const rows = (): InboundRow[] => INBOUND_ROWS.get(records)?.() ?? []
+  return { server, refused, rows, kicks: () => kicks, port: server.addresses[0]!.port }
+}
+
+const INBOUND_ROWS = new WeakMap<Records, () => InboundRow[]>()
 
 export class MemoryQueue {
   readonly messages: NewMessage[] = []

@@ -53,13 +53,11 @@ export class DotReader {
   #dropped: 'too-large' | 'no-room' | null = null
   #seenBytes = 0
 
-  /** @param expectedBytes what the client said by SIZE, 0 when it did not */
-  constructor(maxBytes: number, budget: ContentBudget, expectedBytes: number) {
+  constructor(maxBytes: number, budget: ContentBudget) {
     this.#maxBytes = maxBytes
     this.#budget = budget
+    // Bytes are reserved when they come, never on the word of the client (SIZE).
     this.#kept = Buffer.alloc(0)
-    // Announced bytes are reserved when they come, never on the word of the client.
-    if (expectedBytes > maxBytes) this.#drop('too-large')
   }
 
   /** Bytes read so far, kept or not. */

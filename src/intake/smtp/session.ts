@@ -144,6 +144,7 @@ export class Session extends SMTPConnection {
       done()
       return
     }
+    this._unrecognizedCommands = 0 // max_errors counts instead, over all that goes wrong
     super._onCommand(command, done)
   }
 
@@ -266,7 +267,7 @@ export class Session extends SMTPConnection {
       callback()
       return
     }
-    this.#reader = new DotReader(this.#context.maxMessageBytes, this.#context.budget, 0)
+    this.#reader = new DotReader(this.#context.maxMessageBytes, this.#context.budget)
     parser.startContent(this.#reader, this.#context.maxMessageBytes)
     this.#contentDeadlineMs = this.#context.clock.monotonicMs() + CONTENT_DEADLINE_MS
     this.send(354, 'End data with <CR><LF>.<CR><LF>')
@@ -303,7 +304,6 @@ export class Session extends SMTPConnection {
     if (this._closed) return
     this.#answer(complete ? reply : { ...reply, close: true })
     if (reply.code < 400) this.#errors = 0
-    this._unrecognizedCommands = 0
     this._resetSession()
     this.#touch()
     if (this._parser) (this._parser as CommandReader).contentAnswered()
