@@ -21,7 +21,7 @@ export function explain(key: string): Explanation {
   const node = key === '' ? undefined : nodeAt(key)
   if (node === undefined) {
     const names = [...Object.keys(ROOT.properties ?? {}), ...leaves().map(([name]) => name)]
-    const near = names.find((name) => name.endsWith(`.${key}`)) ?? nearest(key, names)
+    const near = nearest(key, names) ?? named(names, nearest(key.split('.').at(-1)!, names.map(lastPart)))
     throw new Fault(`${JSON.stringify(key)} is not a key of the configuration`, {
       code: 'unknown-key',
       field: key,
@@ -39,4 +39,12 @@ export function explain(key: string): Explanation {
     env: `RELEVO__${key.replaceAll('.', '__')}`,
     keys: section ? Object.keys(node.properties ?? {}).map((name) => `${key}.${name}`) : [],
   }
+}
+
+function lastPart(key: string): string {
+  return key.slice(key.lastIndexOf('.') + 1)
+}
+
+function named(keys: readonly string[], last: string | null): string | null {
+  return keys.find((key) => lastPart(key) === last) ?? null
 }

@@ -1,7 +1,7 @@
 /** The candidate closest to what was written, by edit distance; null when none is near enough to be meant. */
 export function nearest(written: string, candidates: readonly string[]): string | null {
   let best: string | null = null
-  let bestDistance = Math.max(2, Math.floor(written.length / 2)) + 1
+  let bestDistance = Math.max(1, Math.floor(written.length / 3)) + 1
   for (const candidate of candidates) {
     const distance = editDistance(written.slice(0, 64), candidate)
     if (distance < bestDistance) {

@@ -1,0 +1,28 @@
+import { enableCompileCache } from 'node:module'
+import { join } from 'node:path'
+
+// The cache holds code that runs: it lies in the user's own directory, never in a shared /tmp.
+const cache = process.env.XDG_CACHE_HOME ?? (process.env.HOME ? join(process.env.HOME, '.cache') : '')
+if (cache !== '') enableCompileCache(join(cache, 'relevo'))
+
+const { run } = await import('./cli/run.ts')
+
+// A reader that has seen enough (`relevo queue list | head`) ends the command quietly.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit(0)
+})
+
+const stop = new AbortController()
+process.exitCode = await run(process.argv.slice(2), {
+  env: process.env,
+  cwd: process.cwd(),
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  /** Only a command that can end in good order catches the signals; all others end at once, as a command should. */
+  catchSignals() {
+    for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort(name))
+    return stop.signal
+  },
+})
