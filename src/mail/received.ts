@@ -1,3 +1,4 @@
+import { isAscii } from 'node:buffer'
 import { foldField } from './header.ts'
 
 export type ReceivedOptions = {
@@ -10,7 +11,7 @@ export type ReceivedOptions = {
   readonly client: { readonly address: string; readonly name: string | null; readonly helo: string } | null
   /** RFC 3848 and RFC 6531: `ESMTPSA`, `UTF8SMTPSA`, `HTTP` … */
   readonly protocol: string
-  /** Shown as `for <…>`; null when there are several, since each would learn of the others. */
+  /** Shown as `for <…>` where it is ASCII; null when there are several, since each would learn of the others. */
   readonly recipient: string | null
 }
 
@@ -32,7 +33,8 @@ export function receivedField(options: ReceivedOptions): Buffer {
     client === null
       ? ''
       : `from ${hostText(client.helo)} (${client.name === null ? '' : `${hostText(client.name)} `}[${literal(client.address)}])\r\n\t`
-  const recipient = options.recipient === null ? '' : `\r\n\tfor <${options.recipient}>`
+  const recipient =
+    options.recipient === null || !isAscii(Buffer.from(options.recipient)) ? '' : `\r\n\tfor <${options.recipient}>`
   const text = `Received: ${from}by ${options.hostname} (Relevo) with ${options.protocol} id ${options.id}${recipient};\r\n\t${mailDate(options.nowMs)}\r\n`
   const raw = Buffer.from(text)
   return raw.length <= 900 ? raw : foldField(raw)

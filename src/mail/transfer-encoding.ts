@@ -25,15 +25,19 @@ export function rewrapBase64(text: Buffer, endWithCrlf: boolean): Buffer {
   return Buffer.from(lines.join('\r\n') + (endWithCrlf ? '\r\n' : ''), 'latin1')
 }
 
+/** 1: escaped wherever it stands; 0: written as it is, but for white space at line ends. */
+const ESCAPED = new Uint8Array(256)
+for (let c = 0; c < 256; c++)
+  ESCAPED[c] = c >= 0x7f || c === EQUALS || (c < SPACE && c !== TAB && c !== CR && c !== LF) ? 1 : 0
+/** 1: written as it is without a second look. */
+const PLAIN = new Uint8Array(256)
+for (let c = SPACE + 1; c < 0x7f; c++) PLAIN[c] = c === EQUALS ? 0 : 1
+
 /** How many octets of a text quoted-printable would have to escape (white space at line ends not counted). */
 export function countEscapes(bytes: Buffer): number {
   let count = 0
-  for (let i = 0; i < bytes.length; i++) if (mustEscape(bytes[i]!)) count++
+  for (let i = 0; i < bytes.length; i++) count += ESCAPED[bytes[i]!]!
   return count
-}
-
-function mustEscape(c: number): boolean {
-  return c >= 0x7f || c === EQUALS || (c < SPACE && c !== TAB && c !== CR && c !== LF)
 }
 
 function isHex(c: number | undefined): boolean {
@@ -51,6 +55,11 @@ export function encodeQuotedPrintable(bytes: Buffer, already: boolean): Buffer {
   let column = 0
   for (let i = 0; i < bytes.length; i++) {
     const c = bytes[i]!
+    if (PLAIN[c] === 1 && column < LINE - 1) {
+      out[to++] = c
+      column++
+      continue
+    }
     if (c === CR && bytes[i + 1] === LF) {
       out[to++] = CR
       out[to++] = LF
@@ -63,7 +72,7 @@ export function encodeQuotedPrintable(bytes: Buffer, already: boolean): Buffer {
       continue
     }
     const kept = already && c === EQUALS && isHex(bytes[i + 1]) && isHex(bytes[i + 2])
-    const escaped = !kept && (mustEscape(c) || c === CR || c === LF || endsLine(bytes, i))
+    const escaped = !kept && (ESCAPED[c] === 1 || c === CR || c === LF || endsLine(bytes, i))
     const size = kept || escaped ? 3 : 1
     // One column is left for the soft line end's `=`, or for the one that may stand there already.
     if (column + size > LINE - 1) {
@@ -95,11 +104,9 @@ function endsLine(bytes: Buffer, i: number): boolean {
   return next === undefined || (next === CR && bytes[i + 2] === LF)
 }
 
+/** What escaping can come to: a line end stands for the white space before it, or is escaped itself. */
 function sizeEscaped(bytes: Buffer): number {
-  let size = bytes.length
-  for (let i = 0; i < bytes.length; i++) {
-    const c = bytes[i]!
-    if (c >= 0x7f || c === EQUALS || c <= SPACE) size += 2
-  }
-  return size
+  let escapes = 1
+  for (let i = 0; i < bytes.length; i++) escapes += ESCAPED[bytes[i]!]! | (bytes[i] === CR || bytes[i] === LF ? 1 : 0)
+  return bytes.length + 2 * escapes
 }
