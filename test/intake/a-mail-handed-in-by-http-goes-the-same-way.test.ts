@@ -88,7 +88,7 @@ void t.test('text, html, attachments, inline images and headers arrive as one MI
   const mail = await simpleParser(raw)
   t.equal(mail.text?.trim(), 'Danke\n.\nSchöne Grüße')
   t.match(mail.html, /<img src="data:image\/png/)
-  t.equal(mail.attachments[0]?.filename, 'Rechnung ä.pdf')
+  t.strictSame(mail.attachments.map((attachment) => attachment.filename).sort(), ['Rechnung ä.pdf', 'logo.png'])
   t.equal(mail.from?.text, '"Größe & Co" <shop@example.com>')
   t.equal(mail.headers.get('x-order'), '17')
 })

@@ -1,11 +1,10 @@
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
-import Sqlite from 'better-sqlite3'
-import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
 import { type Clock, silentLog, systemClock } from '#base'
 import type { Config } from '#config'
 import {
@@ -19,46 +18,22 @@ import {
 } from '#intake'
 import { ProcessLimiter } from '#limits'
 import type { AcceptResult, NewEvent, NewMessage } from '#queue'
-import type { Records, RecordsTables } from '#store'
+import { openDatabase, Records } from '#store'
 
-// What the intake tests stand on: real listeners on loopback, a real certificate, Records in memory, and a queue that
-// keeps what it accepts in an array (or fails the way it is told to).
+// What the intake tests stand on: real listeners on loopback, a real certificate, the real store, and a queue that keeps
+// what it accepts in an array (or fails the way it is told to).
 
 type Test = { teardown(fn: () => unknown): unknown }
 
-/** Records over a SQLite file in memory, in this thread: the same statements the real ones run. */
-export function memoryRecords(): Records {
-  const db = new Sqlite(':memory:')
-  db.exec(`
-    CREATE TABLE credentials (id TEXT PRIMARY KEY, username TEXT UNIQUE, password_hash TEXT, name TEXT, allowed TEXT,
-      rate_per_hour INTEGER, expires_ms INTEGER, default_tags TEXT, active INTEGER, created_ms INTEGER, last_used_ms INTEGER);
-    CREATE TABLE tokens (id TEXT PRIMARY KEY, name TEXT, prefix TEXT, hash TEXT UNIQUE, permissions TEXT, allowed TEXT,
-      expires_ms INTEGER, active INTEGER, created_ms INTEGER, last_used_ms INTEGER);
-    CREATE TABLE inbound_mail (seq INTEGER PRIMARY KEY, id TEXT, received_ms INTEGER, kind TEXT, mail_from TEXT,
-      rcpt_to TEXT, client_address TEXT, content BLOB, processed_ms INTEGER, result TEXT);`)
-  const query = new Kysely<RecordsTables>({
-    dialect: {
-      createAdapter: () => new SqliteAdapter(),
-      createDriver: () => new DummyDriver(),
-      createIntrospector: (any) => new SqliteIntrospector(any),
-      createQueryCompiler: () => new SqliteQueryCompiler(),
-    },
+/** Records in a data directory of their own, with the store's real threads. */
+export async function openRecords(t: Test): Promise<Records> {
+  const directory = await mkdtemp(join(tmpdir(), 'relevo-intake-'))
+  const database = await openDatabase({ directory, modules: [] })
+  t.teardown(async () => {
+    await database[Symbol.asyncDispose]()
+    await rm(directory, { recursive: true, force: true })
   })
-  type Compilable = { compile(): { sql: string; parameters: readonly unknown[] } }
-  const run = (wanted: Compilable): unknown[] => {
-    const { sql, parameters } = wanted.compile()
-    const statement = db.prepare(sql)
-    if (statement.reader) return statement.all(...parameters)
-    statement.run(...parameters)
-    return []
-  }
-  const records = {
-    query,
-    read: async (wanted: Compilable) => run(wanted),
-    write: async (...wanted: Compilable[]) => db.transaction(() => wanted.map(run))(),
-  } as unknown as Records
-  INBOUND_ROWS.set(records, () => db.prepare('SELECT * FROM inbound_mail ORDER BY seq').all() as InboundRow[])
-  return records
+  return new Records(database)
 }
 
 /** The rows of `inbound_mail`, read past the server. */
@@ -67,13 +42,13 @@ export type InboundRow = {
   readonly mail_from: string
   readonly rcpt_to: string
   readonly client_address: string
-  readonly content: Buffer
+  readonly content: Uint8Array
   readonly processed_ms: number | null
 }
 
 /** A listener for bounces: `token@bounces.example.com` and the postmaster are known, all else of those domains is not. */
 export async function openInbound(t: Test, options: { readonly records?: Records; readonly clock?: Clock } = {}) {
-  const records = options.records ?? memoryRecords()
+  const records = options.records ?? (await openRecords(t))
   const clock = options.clock ?? systemClock
   const limiter = new ProcessLimiter(clock)
   const refused: string[] = []
@@ -113,11 +88,10 @@ export async function openInbound(t: Test, options: { readonly records?: Records
     await server.stop(200)
     await limiter[Symbol.asyncDispose]()
   })
-  const rows = (): InboundRow[] => INBOUND_ROWS.get(records)?.() ?? []
+  const rows = async (): Promise<InboundRow[]> =>
+    (await records.read(records.query.selectFrom('inbound_mail').selectAll().orderBy('seq'))) as unknown as InboundRow[]
   return { server, refused, rows, kicks: () => kicks, port: server.addresses[0]!.port }
 }
-
-const INBOUND_ROWS = new WeakMap<Records, () => InboundRow[]>()
 
 export class MemoryQueue {
   readonly messages: NewMessage[] = []
@@ -223,7 +197,7 @@ export type RigOptions = {
 /** A whole submission server for `example.com` and `example.org` with the user `app`, who may send as example.com. */
 export async function openRig(t: Test, options: RigOptions = {}) {
   const clock = options.clock ?? systemClock
-  const records = memoryRecords()
+  const records = await openRecords(t)
   const queue = new MemoryQueue()
   const credentials = new Credentials(records, clock)
   const settings = { ...DEFAULTS, ...options.settings }

@@ -2,7 +2,7 @@ import t from 'tap'
 import { type Clock, systemClock } from '#base'
 import { Credentials } from '#intake'
 import { ClientGate } from '../../src/intake/smtp/client-gate.ts'
-import { memoryRecords, openRig, PASSWORD, plain, Wire } from './rig.ts'
+import { openRecords, openRig, PASSWORD, plain, Wire } from './rig.ts'
 
 /** The machine's clock, but waits end at once and are written down. */
 function hastyClock(waits: number[]): Clock {
@@ -76,7 +76,7 @@ void t.test('a failed address is forgotten after ten minutes, and IPv6 counts by
 void t.test('credentials: right, wrong, unknown, expired, revoked', async (t) => {
   let nowMs = 10_000_000
   const clock: Clock = { ...systemClock, now: () => nowMs, monotonicMs: () => nowMs }
-  const credentials = new Credentials(memoryRecords(), clock)
+  const credentials = new Credentials(await openRecords(t), clock)
   const { password, credential } = await credentials.create({
     username: 'shop',
     allowed: ['example.com'],
@@ -109,7 +109,7 @@ void t.test('credentials: right, wrong, unknown, expired, revoked', async (t) =>
 })
 
 void t.test('hashing is bounded: a flood is told to come again, and a log-in just seen costs no hash', async (t) => {
-  const credentials = new Credentials(memoryRecords(), systemClock)
+  const credentials = new Credentials(await openRecords(t), systemClock)
   const { password } = await credentials.create({ username: 'shop', allowed: [] })
   await credentials.check('shop', password)
   const flood = Array.from({ length: 100 }, (_, i) => credentials.check('shop', `guess ${i}`))
@@ -122,7 +122,7 @@ void t.test('hashing is bounded: a flood is told to come again, and a log-in jus
 })
 
 void t.test('an unknown user takes as long as a known one', async (t) => {
-  const credentials = new Credentials(memoryRecords(), systemClock)
+  const credentials = new Credentials(await openRecords(t), systemClock)
   await credentials.create({ username: 'shop', allowed: [] })
   const timed = async (username: string): Promise<number> => {
     const started = performance.now()
