@@ -121,7 +121,8 @@ export class MxSession {
   #secure = false
   /** Output goes through here, so a script can hold replies back or let them trickle. */
   #queue: Promise<void> = Promise.resolve()
-  reversePath = ''
+  /** Null until MAIL was accepted. */
+  reversePath: string | null = null
   recipients: string[] = []
   messages = 0
 
@@ -161,20 +162,22 @@ export class MxSession {
     this.#do(this.#host.script.connect, () => this.say(`220 ${this.name} ESMTP`))
   }
 
-  /** Replies, CRLF added; `pace` of the script decides how fast. */
+  /** Replies, CRLF added; `paceMs` of the script decides how fast. */
   say(...lines: readonly string[]): undefined {
     const text = `${lines.join('\r\n')}\r\n`
     const pace = this.#host.script.paceMs
-    if (pace === undefined) {
-      this.#queue = this.#queue.then(() => this.raw(text))
-      return
-    }
+    if (pace === undefined) return this.raw(text)
     for (const character of text) {
-      this.#queue = this.#queue.then(() => pause(pace)).then(() => this.raw(character))
+      this.#queue = this.#queue.then(() => pause(pace)).then(() => this.#write(character))
     }
   }
 
-  raw(bytes: string | Buffer): void {
+  /** These bytes and nothing else, after what was said before. */
+  raw(bytes: string | Buffer): undefined {
+    this.#queue = this.#queue.then(() => this.#write(bytes))
+  }
+
+  #write(bytes: string | Buffer): void {
     if (!this.#socket.destroyed) this.#socket.write(bytes)
   }
 
@@ -193,13 +196,24 @@ export class MxSession {
   reset(): void {
     this.#deaf = true
     this.#queue = this.#queue.then(() => {
-      this.#bare.resetAndDestroy()
+      // Resetting the handle under a TLS socket leaks it (Node 26); that one is closed from above.
+      if (this.#socket === this.#bare) this.#bare.resetAndDestroy()
+      else {
+        this.#socket.destroy()
+        this.#bare.destroy()
+      }
     })
   }
 
   /** Reads on and says nothing any more. */
   hang(): void {
     this.#deaf = true
+  }
+
+  /** Reads nothing any more, so the kernel's buffers fill. */
+  stopReading(): void {
+    this.#deaf = true
+    this.#bare.pause()
   }
 
   /** Answers as a well-behaved host would. */
@@ -214,7 +228,7 @@ export class MxSession {
     const content = Buffer.from(wire.toString('latin1').replace(/(^|\r\n)\./g, '$1'), 'latin1')
     this.messages++
     this.#host.taken.push({
-      reversePath: this.reversePath,
+      reversePath: this.reversePath ?? '',
       recipients: this.recipients,
       wire,
       content,
@@ -262,7 +276,7 @@ export class MxSession {
     this.#body = this.#body.subarray(0, end)
     this.#do(script.dot, () => this.take())
     this.#body = null
-    this.reversePath = ''
+    this.reversePath = null
     this.recipients = []
     return true
   }
@@ -281,10 +295,13 @@ export class MxSession {
       case 'MAIL':
         return this.#do(script.mail, () => this.acceptSender(path), line)
       case 'RCPT':
-        return this.#do(script.rcpt, () => this.acceptRecipient(path), path)
+        return this.reversePath === null
+          ? this.say('503 5.5.1 MAIL first')
+          : this.#do(script.rcpt, () => this.acceptRecipient(path), path)
       case 'DATA':
         return this.#do(script.data, () => this.askForContent(), line)
       case 'RSET':
+        this.reversePath = null
         this.recipients = []
         return this.#do(script.rset, () => this.say('250 2.0.0 reset'), line)
       case 'QUIT':
@@ -338,7 +355,7 @@ export class MxSession {
   }
 
   startTls(reply: string): undefined {
-    this.raw(`${reply}\r\n`)
+    this.#write(`${reply}\r\n`)
     this.#pending = Buffer.alloc(0)
     this.#bare.removeListener('data', this.#onData)
     const secure = new TLSSocket(this.#bare, { isServer: true, secureContext: this.#host.secureContext })

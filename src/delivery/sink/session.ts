@@ -70,6 +70,12 @@ export class Session {
     this.#later(2000, () => this.destroy())
   }
 
+  #reset(): undefined {
+    // Resetting the handle under a TLS socket leaks it (Node 26); that one is closed from above.
+    if (this.#socket === this.#bare) this.#bare.resetAndDestroy()
+    else this.destroy()
+  }
+
   #later(ms: number, then: () => void): void {
     this.#cancelTimer?.()
     this.#cancelTimer = this.#o.clock.after(ms, then)
@@ -232,8 +238,7 @@ export class Session {
       this.#say('250 2.1.5 Recipient fine')
     }
     if (rule.kind === 'drop-at-rcpt') {
-      this.#bare.resetAndDestroy()
-      return
+      return this.#reset()
     }
     if (rule.kind === 'greylist' && !this.#o.seenBefore(this.#mail.path, address)) {
       return this.#say('450 4.7.1 Greylisted, try again later')
@@ -291,6 +296,6 @@ export class Session {
     )
     if (silent === undefined) return this.#say(`250 2.0.0 Taken as ${id}`)
     this.#waiting = true
-    if (silent.kind === 'drop-after-dot') this.#bare.resetAndDestroy()
+    if (silent.kind === 'drop-after-dot') this.#reset()
   }
 }

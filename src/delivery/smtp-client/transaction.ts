@@ -238,12 +238,12 @@ function answered(stage: Stage, wireReply: WireReply): RecipientResult {
 }
 
 /**
- * The connection ended before the final dot was handed over. A whole 4yz or 5yz said out of turn is shown and counts as an
- * attempt, so a peer that always refuses this way is not tried for ever; it is never believed as an answer.
+ * The connection ended before the final dot was handed over. A whole 4yz or 5yz that came during the content is shown and counts
+ * as an attempt, so a peer that always refuses this way is not tried for ever; it is never believed as an answer.
  */
 function broken(wire: Wire, stage: Stage): RecipientResult {
   const end = wire.ended
-  const early = end?.reply && end.reply.code >= 400 ? shown(end.reply) : null
+  const early = stage === 'body' && end?.reply && end.reply.code >= 400 ? shown(end.reply) : null
   return {
     kind: 'deferred',
     stage,
