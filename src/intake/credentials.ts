@@ -15,7 +15,7 @@ const CACHE_MS = 60_000
 const MAX_CACHED = 1000
 const LAST_USED_EVERY_MS = 3_600_000
 const AT_ONCE = 2
-const MAX_WAITING = 64
+const MAX_WAITING = 32
 const MAX_PASSWORD_CHARACTERS = 1024
 
 const derive = promisify<string, Buffer, number, { N: number; r: number; p: number; maxmem: number }, Buffer>(scrypt)
@@ -59,6 +59,8 @@ export class Credentials {
   readonly #work = new WorkQueue(AT_ONCE, MAX_WAITING)
   readonly #cache = new Map<string, { mac: Buffer; submitter: Submitter; untilMs: number }>()
   readonly #cacheKey = randomBytes(32)
+  /** Checks under way by user and password: the pool of connections an app opens at once costs one hash. */
+  readonly #underWay = new Map<string, Promise<LoginAnswer>>()
   readonly #revoked = new Set<string>()
   readonly #lastUsed = new Map<string, number>()
 
@@ -74,6 +76,16 @@ export class Credentials {
     const cached = this.#cache.get(username)
     if (cached !== undefined && this.#clock.monotonicMs() < cached.untilMs && timingSafeEqual(cached.mac, mac))
       return cached.submitter.valid() ? { kind: 'ok', submitter: cached.submitter } : { kind: 'wrong' }
+    const key = mac.toString('base64')
+    let check = this.#underWay.get(key)
+    if (check === undefined) {
+      check = this.#check(username, password, mac).finally(() => this.#underWay.delete(key))
+      this.#underWay.set(key, check)
+    }
+    return check
+  }
+
+  async #check(username: string, password: string, mac: Buffer): Promise<LoginAnswer> {
     const row = await this.#find(username)
     const matches = await this.#work.run(() => verify(password, row?.password_hash ?? DUMMY))
     if (matches === null) return { kind: 'busy' }
