@@ -12,8 +12,9 @@ export function normaliseLineEnds(raw: Buffer): Buffer {
   if (first < 0) return raw
   const out = Buffer.allocUnsafe(raw.length + countLineEnds(raw, first))
   raw.copy(out, 0, 0, first)
+  const length = raw.length
   let to = first
-  for (let i = first; i < raw.length; i++) {
+  for (let i = first; i < length; i++) {
     const c = raw[i]!
     if (c !== CR && c !== LF) {
       out[to++] = c
@@ -32,8 +33,9 @@ export function normaliseLineEnds(raw: Buffer): Buffer {
 }
 
 function countLineEnds(raw: Buffer, from: number): number {
+  const length = raw.length
   let count = 0
-  for (let i = from; i < raw.length; i++) if (raw[i] === CR || raw[i] === LF) count++
+  for (let i = from; i < length; i++) if (raw[i] === CR || raw[i] === LF) count++
   return count
 }
 

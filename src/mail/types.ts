@@ -19,6 +19,7 @@ export type HeaderField = { readonly name: string; readonly raw: Buffer }
 /** The control headers of a submission after they were read and stripped. */
 export type ControlHeaders = {
   readonly tags: readonly string[]
+  /** Keys in lower case; no prototype. */
   readonly metadata: Readonly<Record<string, string>>
   readonly priority: 'urgent' | 'high' | 'normal' | 'low' | null
   /** Epoch milliseconds. */
@@ -42,6 +43,7 @@ export type CompletedMessage = {
   readonly headerFrom: Address
   /** Decoded and unfolded, at most 512 characters, control characters removed. */
   readonly subject: string
+  /** Received fields in `content`, ours included. */
   readonly receivedCount: number
 }
 
