@@ -15,6 +15,7 @@ const MAX_HEADER_OCTETS = 256 * 1024
 const MAX_FIELDS = 2000
 const MAX_SUBJECT_CHARACTERS = 512
 const MAX_FROM_ADDRESSES = 100
+const MAX_REFUSAL_CHARACTERS = 480
 const CRLF = Buffer.from('\r\n')
 
 /** Removed: written by the receiving side only (Return-Path), or not for every reader's eyes (RFC 5322 §3.6.3). */
@@ -124,8 +125,10 @@ export function completeMessage(raw: Buffer, options: CompleteOptions): Result<C
 
 type Refusal = { readonly ok: false; readonly error: MessageError }
 
-function refuse(field: string | null, message: string, code: MessageError['code'] = 554, enhanced = '5.6.0'): Refusal {
-  return failed({ code, enhanced, field, message: field === null ? message : `${field}: ${message}` })
+/** What a refusal says stands in an SMTP reply: ASCII, and within a line of 512 octets (RFC 5321 §4.5.3.1.5). */
+function refuse(field: string | null, text: string, code: MessageError['code'] = 554, enhanced = '5.6.0'): Refusal {
+  const message = (field === null ? text : `${field}: ${text}`).replace(/[^\x20-\x7e]/g, '?')
+  return failed({ code, enhanced, field, message: message.slice(0, MAX_REFUSAL_CHARACTERS) })
 }
 
 function nameOf(field: HeaderField): string {
@@ -159,7 +162,7 @@ function tidyField(field: HeaderField, smtpUtf8: boolean): Result<HeaderField, M
     tidy = { name: tidy.name, raw: foldField(tidy.raw) }
     if (linesOf(tidy.raw).longest > MAX_LINE_OCTETS) tidy = respellField(tidy) ?? tidy
     if (linesOf(tidy.raw).longest > MAX_LINE_OCTETS)
-      return refuse(nameOf(field), 'has more than 998 octets without a space to fold at (RFC 5322 §2.1.1): shorten it')
+      return refuse(nameOf(field), 'has more than 998 octets without a space to fold at (RFC 5322 2.1.1): shorten it')
   }
   return ok(tidy)
 }
@@ -207,7 +210,7 @@ function readAddresses(field: HeaderField): Result<readonly Address[], MessageEr
     if (mailbox.group !== null) return refuse(name, 'has a group of addresses: write a single address')
     const parsed = parseAddress(mailbox.address)
     if (!parsed.ok)
-      return refuse(name, `${JSON.stringify(mailbox.address.slice(0, 320))} is not an address: ${parsed.error.reason}`)
+      return refuse(name, `${JSON.stringify(mailbox.address.slice(0, 254))} is not an address: ${parsed.error.reason}`)
     addresses.push(parsed.value)
   }
   return ok(addresses)

@@ -164,6 +164,7 @@ function addMetadata(draft: Draft, name: string, value: string): string | null {
     return 'a metadata key has 1 to 64 letters, digits, hyphens, dots or underscores'
   if (value.length > MAX_METADATA_CHARACTERS)
     return `a metadata value has at most ${MAX_METADATA_CHARACTERS} characters`
+  if (/[\u0000-\u0008\u000a-\u001f\u007f]/.test(value)) return 'a metadata value has no control characters'
   if (key in draft.metadata) return null
   if (Object.keys(draft.metadata).length === MAX_METADATA) return `there are more than ${MAX_METADATA} metadata keys`
   draft.metadata[key] = value
