@@ -22,6 +22,12 @@ export type Script = {
   readonly dot?: Behaviour
   readonly rset?: Behaviour
   readonly quit?: Behaviour
+  /** A line that is no command known here. */
+  readonly other?: Behaviour
+  /** Called for each piece that arrives, before it is read. */
+  readonly onChunk?: (bytes: number) => void
+  /** TLS from the first byte. */
+  readonly implicitTls?: boolean
   /** Lines of the EHLO answer, without STARTTLS. */
   readonly offers?: readonly string[]
   readonly tls?: boolean

@@ -158,7 +158,8 @@ export class MxSession {
   }
 
   start(): void {
-    this.#bare.on('data', this.#onData)
+    if (this.#host.script.implicitTls) this.#wrap()
+    else this.#bare.on('data', this.#onData)
     this.#do(this.#host.script.connect, () => this.say(`220 ${this.name} ESMTP`))
   }
 
@@ -247,6 +248,7 @@ export class MxSession {
   }
 
   readonly #onData = (chunk: Buffer): void => {
+    this.#host.script.onChunk?.(chunk.length)
     if (this.#deaf) return
     this.#pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk])
     while (!this.#deaf && this.#pending.length > 0) {
@@ -314,7 +316,7 @@ export class MxSession {
           line,
         )
       default:
-        this.say('500 5.5.2 what')
+        return this.#do(script.other, () => this.say('500 5.5.2 what'), line)
     }
   }
 
@@ -329,7 +331,7 @@ export class MxSession {
       'ENHANCEDSTATUSCODES',
     ]
     const lines = [this.name, ...offers]
-    if (script.tls !== false && !this.#secure) lines.push('STARTTLS')
+    if (script.tls !== false && this.#socket === this.#bare) lines.push('STARTTLS')
     this.say(...lines.map((line, i) => `250${i < lines.length - 1 ? '-' : ' '}${line}`))
   }
 
@@ -358,6 +360,10 @@ export class MxSession {
     this.#write(`${reply}\r\n`)
     this.#pending = Buffer.alloc(0)
     this.#bare.removeListener('data', this.#onData)
+    this.#wrap()
+  }
+
+  #wrap(): void {
     const secure = new TLSSocket(this.#bare, { isServer: true, secureContext: this.#host.secureContext })
     this.#socket = secure
     secure.on('error', () => {})
