@@ -4,6 +4,22 @@ export type VerbEntry = { readonly name: string; readonly summary: string; load(
 
 /** Every verb with its line of --help; the file of a verb is loaded when it is called. */
 export const VERBS: readonly VerbEntry[] = [
+  entry('status', 'show the health of the running daemon', async () => (await import('./verbs/standing.ts')).status),
+  entry('send', 'hand in a message', async () => (await import('./verbs/send.ts')).send),
+  entry('queue', 'list and steer the mail that is kept', async () => (await import('./verbs/queue.ts')).queue),
+  entry('trace', 'tell what happened to a message', async () => (await import('./verbs/trace.ts')).trace),
+  entry('why', 'tell why a message waits, and until when', async () => (await import('./verbs/why.ts')).why),
+  entry('domain', 'sending domains and their keys', async () => (await import('./verbs/domain.ts')).domain),
+  entry(
+    'credential',
+    'user names and passwords for SMTP',
+    async () => (await import('./verbs/credential.ts')).credential,
+  ),
+  entry('token', 'bearer tokens of the HTTP API', async () => (await import('./verbs/token.ts')).token),
+  entry('provider', 'relays that mail is handed over to', async () => (await import('./verbs/provider.ts')).provider),
+  entry('suppress', 'who must not be written to again', async () => (await import('./verbs/suppress.ts')).suppress),
+  entry('warmup', 'the warm-up of source addresses', async () => (await import('./verbs/standing.ts')).warmup),
+  entry('reputation', 'how own delivery stands', async () => (await import('./verbs/standing.ts')).reputation),
   entry('config', 'check, explain and show the configuration', async () => (await import('./verbs/config.ts')).config),
   entry('version', 'show the version', async () => (await import('./verbs/version.ts')).version),
 ]
