@@ -14,6 +14,11 @@ function sha256(bytes: Uint8Array): string {
 await t.test('RFC 6376 §3.4.5: relaxed header and body', async (t) => {
   t.equal(relaxedField('A: X\r\n'), 'a:X')
   t.equal(relaxedField('B : Y\t\r\n\tZ  \r\n'), 'b:Y Z')
+  t.equal(
+    relaxedField('C:\u00a0x  \u00a0\u00a0\f y\u00a0\r\n'),
+    'c:\u00a0x \u00a0\u00a0\f y\u00a0',
+    'NBSP and form feed are text',
+  )
   t.equal(canonicalBody(' C \r\nD \t E\r\n\r\n\r\n'), ' C\r\nD E\r\n')
 })
 
