@@ -261,11 +261,16 @@ export interface QueueStore extends AsyncDisposable {
   /** `ready`/due `deferred`/`scheduled` → `leased`, durable before it resolves; what is no longer claimable is left out. */
   lease(keys: readonly number[], owner: string, nowMs: number, untilMs: number): Promise<readonly Claim[]>
   /** All settlements in one transaction; `due` holds what became due later (deferred, spawned). */
-  settle(
-    settlements: readonly Settlement[],
-  ): Promise<{ readonly results: readonly SettleResult[]; readonly due: readonly ScheduleRow[] }>
+  settle(settlements: readonly Settlement[]): Promise<{
+    readonly results: readonly SettleResult[]
+    readonly due: readonly ScheduleRow[]
+    /** Messages whose last recipient was settled. */
+    readonly done: readonly string[]
+  }>
   /** The content, its checksum verified; rejects with DamagedContent. */
   content(messageId: string): Promise<Buffer>
+  /** Everything of the message that waits goes to `held`, reason `damaged`; returns how many recipients. */
+  holdDamaged(messageId: string, nowMs: number): Promise<number>
   /** Leases of `owner` (or expired ones when null) go back to `ready`, flagged maybeDuplicate; called at start and periodically. */
   reclaim(owner: string | null, nowMs: number): Promise<readonly ScheduleRow[]>
   /** Everything that is or will be due, in pages by key, to rebuild the schedule at start. */
@@ -281,6 +286,8 @@ export interface QueueStore extends AsyncDisposable {
     readonly due: readonly ScheduleRow[]
     /** Recipients no longer due (held, cancelled). */
     readonly gone: readonly number[]
+    /** Messages whose last recipient was cancelled. */
+    readonly done: readonly string[]
     readonly more: boolean
   }>
   message(messageId: string): Promise<MessageView | null>
@@ -296,6 +303,8 @@ export interface QueueStore extends AsyncDisposable {
   counts(): Promise<QueueCounts>
   /** Removes messages settled before the time, in bounded steps; returns how many went. */
   retire(settledBeforeMs: number, limit: number): Promise<number>
+  /** Forgets idempotency keys that are a week old, in bounded steps; returns how many went. */
+  forgetKeys(nowMs: number, limit: number): Promise<number>
   /** Gives freed space back in a small step: compacts one mostly dead segment, frees database pages. True when more is to do. */
   reclaimSpace(): Promise<boolean>
 }

@@ -1,3 +1,6 @@
 // queue: the hub. Keeps every accepted message until each of its recipients is settled; intake puts in, delivery
 // claims and settles, control lists and steers. It imports no stage and never decides where or how mail is sent.
 export * from './contract.ts'
+export { Queue, type QueueOptions, type Why } from './queue.ts'
+export { queueWorker, SqliteQueueStore } from './sqlite/sqlite-queue-store.ts'
+export { isFinal, NEXT } from './states.ts'

@@ -1,0 +1,340 @@
+import { statfs } from 'node:fs/promises'
+import { type Clock, EX, Fault, type Log, messageOf } from '#base'
+import type { Config } from '#config'
+import { ContentCache } from './content-cache.ts'
+import {
+  type AcceptResult,
+  type Claim,
+  DamagedContent,
+  type MessageView,
+  type NewEvent,
+  type NewMessage,
+  type Page,
+  type Priority,
+  type QueueCounts,
+  type QueueFilter,
+  type QueueRow,
+  type QueueStore,
+  type ScheduleRow,
+  type Settlement,
+  type SettleResult,
+  type Steer,
+} from './contract.ts'
+import { Schedule } from './schedule.ts'
+
+const CACHE_BYTES = 67_108_864
+const REBUILD_PAGE = 20_000
+const RETIRE_STEP = 200
+const SPACE_EVERY_MS = 2000
+const RECLAIM_EVERY_MS = 30_000
+/** A timer may fire a little early; what is due within this is due. */
+const EARLY_MS = 1
+const FULL_CODES = new Set(['ENOSPC', 'EDQUOT', 'SQLITE_FULL'])
+
+export type QueueOptions = {
+  readonly store: QueueStore
+  readonly config: Config['queue']
+  readonly directory: string
+  /** Names this process in leases; the same after a restart, so that it takes its own back. */
+  readonly owner: string
+  readonly clock: Clock
+  readonly log: Log
+  /** Called after the commit with the events in it. */
+  readonly onEvents?: (events: readonly NewEvent[]) => void
+}
+
+/** Why a recipient waits, and until when (null: not by time). */
+export type Why = {
+  readonly address: string
+  readonly state: string
+  readonly reason: string
+  readonly untilMs: number | null
+}
+
+/** The queue as the stages use it: the store, and in memory the schedule and the contents under way. */
+export class Queue implements AsyncDisposable {
+  readonly #store: QueueStore
+  readonly #config: Config['queue']
+  readonly #directory: string
+  readonly #owner: string
+  readonly #clock: Clock
+  readonly #log: Log
+  readonly #onEvents: (events: readonly NewEvent[]) => void
+  readonly #schedule = new Schedule()
+  readonly #contents = new ContentCache(CACHE_BYTES)
+  readonly #listeners = new Set<() => void>()
+  #cancelTimer: (() => void) | null = null
+  #timerMs = Number.POSITIVE_INFINITY
+  #cancelReclaim: (() => void) | null = null
+  #freeBytes = Number.POSITIVE_INFINITY
+  #spaceLookedMs = Number.NEGATIVE_INFINITY
+  #accepting = 0
+  #closed = false
+
+  private constructor(options: QueueOptions) {
+    this.#store = options.store
+    this.#config = options.config
+    this.#directory = options.directory
+    this.#owner = options.owner
+    this.#clock = options.clock
+    this.#log = options.log
+    this.#onEvents = options.onEvents ?? (() => {})
+  }
+
+  /** Takes back what a crash left leased and rebuilds the schedule. */
+  static async open(options: QueueOptions): Promise<Queue> {
+    const queue = new Queue(options)
+    const reclaimed = await options.store.reclaim(options.owner, options.clock.now())
+    if (reclaimed.length > 0)
+      options.log.warn({ recipients: reclaimed.length }, 'attempts cut off by the last stop are tried again')
+    let after = 0
+    for (;;) {
+      const rows = await options.store.schedule(after, REBUILD_PAGE)
+      const nowMs = options.clock.now()
+      for (const row of rows) queue.#schedule.add(row, nowMs)
+      if (rows.length < REBUILD_PAGE) break
+      after = rows.at(-1)!.key
+    }
+    await queue.#lookAtSpace()
+    queue.#planReclaim()
+    return queue
+  }
+
+  /**
+   * Keeps a message. Resolves after the commit is on disk; the content is shared with the cache, so it must not be
+   * changed afterwards.
+   * @throws Fault insufficient-storage, store-failed
+   */
+  async accept(message: NewMessage, events: readonly NewEvent[]): Promise<AcceptResult> {
+    if (this.#clock.monotonicMs() - this.#spaceLookedMs > SPACE_EVERY_MS) void this.#lookAtSpace()
+    if (this.#freeBytes < this.#config.min_free_bytes) throw noSpace(this.#directory)
+    this.#accepting += 1
+    try {
+      const { result, due } = await this.#store.accept(message, events)
+      if (result.kind === 'accepted') {
+        if (due.length > 0) this.#contents.put(message.id, message.content)
+        this.#plan(due)
+        this.#onEvents(events)
+      }
+      return result
+    } catch (error) {
+      throw FULL_CODES.has((error as { code?: string }).code ?? '') ? noSpace(this.#directory) : error
+    } finally {
+      this.#accepting -= 1
+    }
+  }
+
+  /** Messages being accepted, and due recipients that wait only for our own speed. */
+  backlog(): number {
+    return this.#schedule.offered + this.#accepting
+  }
+
+  /** Called when something became due, or may be offered again. The returned function ends it. */
+  onDue(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** The next destination domain to serve; null when there is nothing to do now. */
+  nextDestination(): { readonly domain: string; readonly priority: Priority } | null {
+    const next = this.#schedule.nextDestination(this.#clock.now() + EARLY_MS)
+    if (next === null) this.#setTimer()
+    return next
+  }
+
+  /** Due recipients of a destination that are not claimed. */
+  dueFor(domain: string): number {
+    return this.#schedule.dueFor(domain)
+  }
+
+  /**
+   * Leases the strongest due recipient of a destination (and up to `max` recipients of its message), durable before it
+   * resolves. Empty when nothing is due any more. To share a commit with a settlement, start both in the same turn.
+   */
+  async claim(domain: string, max = 1): Promise<readonly Claim[]> {
+    for (;;) {
+      const keys = this.#schedule.take(domain, max)
+      if (keys.length === 0) return []
+      const nowMs = this.#clock.now()
+      const claims = await this.#store.lease(keys, this.#owner, nowMs + EARLY_MS, nowMs + this.#config.lease * 1000)
+      if (claims.length > 0) return claims
+    }
+  }
+
+  park(domain: string, untilMs: number, reason: string): void {
+    this.#schedule.park(domain, untilMs, reason)
+    this.#setTimer()
+  }
+
+  block(domain: string): void {
+    this.#schedule.block(domain)
+  }
+
+  unblock(domain: string): void {
+    this.#schedule.unblock(domain)
+    this.#wake()
+  }
+
+  async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
+    const { results, due, done } = await this.#store.settle(settlements)
+    for (const id of done) this.#contents.drop(id)
+    this.#plan(due)
+    const events = settlements.flatMap((settlement, i) => (results[i]?.kind === 'settled' ? settlement.events : []))
+    if (events.length > 0) this.#onEvents(events)
+    return results
+  }
+
+  /** The content as it was accepted. @throws DamagedContent: the message is then held, with an event. */
+  async content(messageId: string): Promise<Buffer> {
+    const cached = this.#contents.get(messageId)
+    if (cached !== undefined) return cached
+    try {
+      const content = await this.#store.content(messageId)
+      this.#contents.put(messageId, content)
+      return content
+    } catch (error) {
+      if (error instanceof DamagedContent) {
+        this.#log.error({ message_id: messageId }, 'the kept content is damaged: the message is held and not sent')
+        await this.#store.holdDamaged(messageId, this.#clock.now())
+      }
+      throw error
+    }
+  }
+
+  async steer(
+    action: Steer,
+    filter: QueueFilter,
+    reason: string,
+    options: { readonly dryRun: boolean; readonly limit: number },
+  ): Promise<{ readonly count: number; readonly more: boolean }> {
+    const { count, due, done, more } = await this.#store.steer(action, filter, reason, this.#clock.now(), options)
+    for (const id of done) this.#contents.drop(id)
+    this.#plan(due)
+    return { count, more }
+  }
+
+  async note(
+    events: readonly NewEvent[],
+    suppressions: Settlement['suppressions'],
+    counters: Settlement['counters'] = [],
+  ): Promise<void> {
+    await this.#store.note(events, suppressions, counters)
+    this.#onEvents(events)
+  }
+
+  message(messageId: string): Promise<MessageView | null> {
+    return this.#store.message(messageId)
+  }
+
+  recipient(key: number): Promise<QueueRow | null> {
+    return this.#store.recipient(key)
+  }
+
+  list(filter: QueueFilter, cursor: string | null, limit: number): Promise<Page<QueueRow>> {
+    return this.#store.list(filter, cursor, limit)
+  }
+
+  counts(): Promise<QueueCounts> {
+    return this.#store.counts()
+  }
+
+  /** For each recipient that is not settled: what it waits for and until when. */
+  async why(messageId: string): Promise<readonly Why[]> {
+    const message = await this.#store.message(messageId)
+    return (message?.recipients ?? []).map(({ address, domain, state, reason, dueMs }) => {
+      const due = state === 'ready' || (dueMs !== null && dueMs <= this.#clock.now())
+      const waits = due && state !== 'leased' ? this.#schedule.waitsFor(domain) : null
+      if (waits !== null) return { address, state, reason: waits.reason, untilMs: waits.untilMs }
+      return { address, state, reason, untilMs: state === 'deferred' || state === 'scheduled' ? dueMs : null }
+    })
+  }
+
+  /** Removes what was settled longer ago than the retention, in small steps, and gives the space back. */
+  async runRetention(): Promise<number> {
+    const nowMs = this.#clock.now()
+    const beforeMs = nowMs - this.#config.retention_days * 86_400_000
+    let removed = 0
+    for (let step = RETIRE_STEP; step === RETIRE_STEP && !this.#closed; ) {
+      step = await this.#store.retire(beforeMs, RETIRE_STEP)
+      removed += step
+    }
+    while (!this.#closed && (await this.#store.forgetKeys(nowMs, RETIRE_STEP)) === RETIRE_STEP);
+    await this.reclaimSpace()
+    return removed
+  }
+
+  async reclaimSpace(): Promise<void> {
+    while (!this.#closed && (await this.#store.reclaimSpace()));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true
+    this.#cancelTimer?.()
+    this.#cancelReclaim?.()
+    this.#listeners.clear()
+    await this.#store[Symbol.asyncDispose]()
+  }
+
+  #plan(due: readonly ScheduleRow[]): void {
+    if (due.length === 0) return
+    const nowMs = this.#clock.now()
+    let wake = false
+    for (const row of due) {
+      this.#schedule.add(row, nowMs)
+      wake ||= row.dueMs <= nowMs
+    }
+    if (wake) this.#wake()
+    else this.#setTimer()
+  }
+
+  #wake(): void {
+    for (const listener of this.#listeners) listener()
+  }
+
+  #setTimer(): void {
+    const nextMs = this.#schedule.nextTimeMs()
+    if (nextMs === null || this.#closed || nextMs >= this.#timerMs) return
+    this.#cancelTimer?.()
+    this.#timerMs = nextMs
+    this.#cancelTimer = this.#clock.after(nextMs - this.#clock.now(), () => {
+      this.#timerMs = Number.POSITIVE_INFINITY
+      this.#cancelTimer = null
+      // Woken early (a far time, a clock set back): nothing is due yet and the next look sets the timer again.
+      this.#wake()
+      this.#setTimer()
+    })
+  }
+
+  #planReclaim(): void {
+    this.#cancelReclaim = this.#clock.after(RECLAIM_EVERY_MS, () => {
+      this.#store
+        .reclaim(null, this.#clock.now())
+        .then((rows) => this.#plan(rows))
+        .catch((error: unknown) =>
+          this.#log.error({ error: messageOf(error) }, 'overdue leases could not be taken back'),
+        )
+        .finally(() => {
+          if (!this.#closed) this.#planReclaim()
+        })
+    })
+  }
+
+  async #lookAtSpace(): Promise<void> {
+    this.#spaceLookedMs = this.#clock.monotonicMs()
+    try {
+      const { bavail, bsize } = await statfs(this.#directory)
+      this.#freeBytes = bavail * bsize
+    } catch (error) {
+      this.#log.warn({ error: messageOf(error) }, 'the free space of data_dir cannot be read')
+    }
+  }
+}
+
+function noSpace(directory: string): Fault {
+  return new Fault(`there is not enough free space in ${directory}`, {
+    code: 'insufficient-storage',
+    field: 'queue.min_free_bytes',
+    remedy: 'Free some space; mail is taken again by itself as soon as there is.',
+    exitCode: EX.IOERR,
+  })
+}

@@ -1,0 +1,176 @@
+import { crc32 } from 'node:zlib'
+import type { WorkerContext } from '#store'
+import {
+  type MessageView,
+  PRIORITIES,
+  type QueueCounts,
+  type QueueFilter,
+  type QueueRow,
+  type ScheduleRow,
+} from '../contract.ts'
+import { STATES, stateNumber } from '../states.ts'
+import { type AttemptRow, attemptOf, headOf, type MessageRow, type RecipientRow, viewOf } from './rows.ts'
+import { SegmentReader } from './segments.ts'
+
+type Joined = RecipientRow & { m: string }
+
+/** States that the schedule is rebuilt from. */
+const WAITING = ['scheduled', 'ready', 'deferred'] as const
+
+/** What looks into the queue, in the reader thread. */
+export class QueueReading {
+  readonly #context: WorkerContext
+  readonly #segments: SegmentReader
+
+  constructor(context: WorkerContext) {
+    this.#context = context
+    this.#segments = new SegmentReader(context.directory)
+  }
+
+  /** The content, or why there is none. */
+  content({ messageId }: { messageId: string }): { content: Buffer } | { missing: 'unknown' | 'damaged' } {
+    const row = this.#sql('SELECT * FROM messages WHERE id = ?').get(messageId) as MessageRow | undefined
+    if (row === undefined || row.has_content === 0) return { missing: 'unknown' }
+    if (row.segment !== null) {
+      try {
+        const content = this.#segments.read(
+          { segment: row.segment, offset: row.segment_offset! },
+          row.size,
+          row.checksum,
+        )
+        return content === null ? { missing: 'damaged' } : { content }
+      } catch {
+        return { missing: 'damaged' }
+      }
+    }
+    const body = this.#sql('SELECT content FROM bodies WHERE message = ?').get(row.key) as
+      | { content: Buffer }
+      | undefined
+    if (body === undefined || body.content.length !== row.size || crc32(body.content) !== row.checksum)
+      return { missing: 'damaged' }
+    return { content: body.content }
+  }
+
+  schedule({ afterKey, limit }: { afterKey: number; limit: number }): ScheduleRow[] {
+    const rows = WAITING.flatMap(
+      (state) =>
+        this.#sql(
+          `SELECT r.key, r.message, r.domain, r.due_ms, m.priority FROM recipients r JOIN messages m ON m.key = r.message
+           WHERE r.state = ${stateNumber(state)} AND r.key > ? ORDER BY r.key LIMIT ?`,
+        ).all(afterKey, limit) as { key: number; message: number; domain: string; due_ms: number; priority: number }[],
+    )
+    return rows
+      .sort((a, b) => a.key - b.key)
+      .slice(0, limit)
+      .map((row) => ({
+        key: row.key,
+        messageKey: row.message,
+        domain: row.domain,
+        priority: PRIORITIES[row.priority]!,
+        dueMs: row.due_ms,
+      }))
+  }
+
+  /** The keys that a filter means, oldest first. */
+  keys({ filter, limit, states }: { filter: QueueFilter; limit: number; states: readonly number[] }): number[] {
+    const { where, values } = conditions(filter)
+    const wanted =
+      filter.states === undefined ? states : states.filter((state) => filter.states!.includes(STATES[state]!))
+    if (wanted.length === 0) return []
+    const found = wanted.flatMap((state) =>
+      (
+        this.#sql(
+          `SELECT r.key FROM recipients r JOIN messages m ON m.key = r.message WHERE r.state = ${state} ${where} ORDER BY r.key LIMIT ?`,
+        ).all(...values, limit) as { key: number }[]
+      ).map((row) => row.key),
+    )
+    return found.sort((a, b) => a - b).slice(0, limit)
+  }
+
+  message({ messageId }: { messageId: string }): MessageView | null {
+    const row = this.#sql('SELECT * FROM messages WHERE id = ?').get(messageId) as MessageRow | undefined
+    if (row === undefined) return null
+    const recipients = this.#sql('SELECT * FROM recipients WHERE message = ? ORDER BY key').all(
+      row.key,
+    ) as RecipientRow[]
+    return {
+      ...headOf(row),
+      metadata: JSON.parse(row.metadata) as Record<string, string>,
+      contentKept: row.has_content === 1,
+      recipients: recipients.map((recipient) => ({
+        ...viewOf(recipient),
+        tries: (
+          this.#sql('SELECT * FROM attempts WHERE recipient = ? ORDER BY n').all(recipient.key) as AttemptRow[]
+        ).map(attemptOf),
+      })),
+    }
+  }
+
+  recipient({ key }: { key: number }): QueueRow | null {
+    const row = this.#sql('SELECT * FROM recipients WHERE key = ?').get(key) as RecipientRow | undefined
+    return row === undefined ? null : this.#row(row)
+  }
+
+  /** Newest first. The cursor is the key of the last row of the page before. */
+  list({ filter, cursor, limit }: { filter: QueueFilter; cursor: string | null; limit: number }): {
+    rows: QueueRow[]
+    next: string | null
+  } {
+    const { where, values } = conditions(filter)
+    const before = cursor === null ? Number.MAX_SAFE_INTEGER : Number(cursor)
+    const states = filter.states?.map(stateNumber)
+    // One look-up a state uses the index of that state; merged by key afterwards.
+    const selections = states === undefined ? [''] : states.map((state) => `AND r.state = ${state}`)
+    const found = selections
+      .flatMap(
+        (state) =>
+          this.#sql(
+            `SELECT r.* FROM recipients r JOIN messages m ON m.key = r.message WHERE r.key < ? ${state} ${where} ORDER BY r.key DESC LIMIT ?`,
+          ).all(before, ...values, limit + 1) as Joined[],
+      )
+      .sort((a, b) => b.key - a.key)
+    const rows = found.slice(0, limit)
+    return {
+      rows: rows.map((row) => this.#row(row)),
+      next: found.length > limit ? String(rows.at(-1)!.key) : null,
+    }
+  }
+
+  counts(): QueueCounts {
+    const rows = this.#sql('SELECT state, n FROM queue_counts').all() as { state: number; n: number }[]
+    return Object.fromEntries(rows.map(({ state, n }) => [STATES[state]!, n])) as QueueCounts
+  }
+
+  close(): void {
+    this.#segments.close()
+  }
+
+  #row(row: RecipientRow): QueueRow {
+    const message = this.#sql('SELECT * FROM messages WHERE key = ?').get(row.message) as MessageRow
+    return { ...headOf(message), recipient: viewOf(row) }
+  }
+
+  #sql(text: string) {
+    return this.#context.statement(text)
+  }
+}
+
+function conditions(filter: QueueFilter): { where: string; values: (string | number)[] } {
+  const parts: string[] = []
+  const values: (string | number)[] = []
+  const add = (sql: string, value: string | number | undefined): void => {
+    if (value === undefined) return
+    parts.push(sql)
+    values.push(value)
+  }
+  add('AND m.id = ?', filter.messageId)
+  add('AND r.address = ?', filter.recipient)
+  add('AND r.domain = ?', filter.domain)
+  add('AND m.sending_domain = ?', filter.sendingDomain)
+  add('AND m.priority = ?', filter.priority === undefined ? undefined : PRIORITIES.indexOf(filter.priority))
+  add('AND EXISTS (SELECT 1 FROM json_each(m.tags) WHERE value = ?)', filter.tag)
+  add('AND m.campaign = ?', filter.campaign)
+  add('AND m.accepted_ms < ?', filter.acceptedBeforeMs)
+  add('AND m.accepted_ms > ?', filter.acceptedAfterMs)
+  return { where: parts.join(' '), values }
+}

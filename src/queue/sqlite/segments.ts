@@ -1,0 +1,230 @@
+import {
+  closeSync,
+  fdatasyncSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
+import type { WorkerContext } from '#store'
+
+// Bodies too large for a row: append-only files of records `magic 4 · length 4 · crc32 of the content 4 · message key 8`
+// and the content. The database knows how long each file is; bytes behind that are the tail of a commit that never was.
+
+const HEADER_BYTES = 20
+const MAGIC = 0x524c5653
+
+export type Place = { readonly segment: number; readonly offset: number }
+
+type Row = { id: number; bytes: number; live_bytes: number; live_count: number; closed: number }
+
+export function segmentPath(directory: string, segment: number): string {
+  return join(directory, 'segments', `${String(segment).padStart(8, '0')}.seg`)
+}
+
+/** The writing side, in the writer thread. */
+export class SegmentWriter {
+  readonly #context: WorkerContext
+  readonly #directory: string
+  readonly #limitBytes: number
+  readonly #reader: SegmentReader
+  #fd = -1
+  #active = 0
+  /** Where the next record goes, and where the batch began. */
+  #end = 0
+  #committedEnd = 0
+  #committedActive = 0
+  #dirty = false
+  #namesDirty = false
+  #doomed: number[] = []
+
+  constructor(context: WorkerContext, limitBytes: number) {
+    this.#context = context
+    this.#directory = context.directory
+    this.#limitBytes = limitBytes
+    this.#reader = new SegmentReader(context.directory)
+    mkdirSync(join(context.directory, 'segments'), { recursive: true, mode: 0o700 })
+    this.#removeStrays()
+    const last = context.statement('SELECT * FROM segments ORDER BY id DESC LIMIT 1').get() as Row | undefined
+    if (last !== undefined && last.closed === 0) this.#reopen(last)
+    this.#committedActive = this.#active
+    this.#committedEnd = this.#end
+  }
+
+  append(messageKey: number, content: Uint8Array, checksum: number): Place {
+    if (this.#fd < 0 || (this.#end > 0 && this.#end + HEADER_BYTES + content.length > this.#limitBytes)) this.#next()
+    const header = Buffer.alloc(HEADER_BYTES)
+    header.writeUInt32BE(MAGIC, 0)
+    header.writeUInt32BE(content.length, 4)
+    header.writeUInt32BE(checksum, 8)
+    header.writeBigUInt64BE(BigInt(messageKey), 12)
+    const place = { segment: this.#active, offset: this.#end }
+    this.#write(header)
+    this.#write(content)
+    this.#dirty = true
+    this.#context
+      .statement('UPDATE segments SET bytes = ?, live_bytes = live_bytes + ?, live_count = live_count + 1 WHERE id = ?')
+      .run(this.#end, content.length, this.#active)
+    return place
+  }
+
+  /** The content at this place is needed no more; a closed file without any goes after the commit. */
+  drop(place: Place, bytes: number): void {
+    const { statement } = this.#context
+    statement('UPDATE segments SET live_bytes = live_bytes - ?, live_count = live_count - 1 WHERE id = ?').run(
+      bytes,
+      place.segment,
+    )
+    if (place.segment === this.#active) return
+    const row = statement('SELECT * FROM segments WHERE id = ?').get(place.segment) as Row
+    if (row.live_count > 0) return
+    statement('DELETE FROM segments WHERE id = ?').run(place.segment)
+    this.#doomed.push(place.segment)
+  }
+
+  /** Reads a record back, for compaction; null when it is not what was written. */
+  read(place: Place, bytes: number, checksum: number): Buffer | null {
+    return this.#reader.read(place, bytes, checksum)
+  }
+
+  /** One closed file of which less than half is alive, or null. */
+  mostlyDead(): number | null {
+    const row = this.#context
+      .statement('SELECT id FROM segments WHERE closed = 1 AND live_bytes * 2 < bytes ORDER BY id LIMIT 1')
+      .get() as { id: number } | undefined
+    return row?.id ?? null
+  }
+
+  beforeCommit(): void {
+    if (this.#dirty) fdatasyncSync(this.#fd)
+    if (this.#namesDirty) {
+      const fd = openSync(join(this.#directory, 'segments'), 'r')
+      fsyncSync(fd)
+      closeSync(fd)
+    }
+  }
+
+  afterCommit(): void {
+    this.#dirty = false
+    this.#namesDirty = false
+    this.#committedActive = this.#active
+    this.#committedEnd = this.#end
+    for (const segment of this.#doomed) rmSync(segmentPath(this.#directory, segment), { force: true })
+    this.#doomed = []
+  }
+
+  /** Goes back to where the batch began, so that what never was committed leaves no trace. */
+  afterRollback(): void {
+    this.#doomed = []
+    if (this.#active !== this.#committedActive) {
+      closeSync(this.#fd)
+      this.#fd = -1
+      for (let made = this.#active; made > this.#committedActive; made--)
+        rmSync(segmentPath(this.#directory, made), { force: true })
+      this.#active = this.#committedActive
+      if (this.#active > 0) this.#fd = openSync(segmentPath(this.#directory, this.#active), 'r+')
+    }
+    this.#end = this.#committedEnd
+    if (this.#fd >= 0) ftruncateSync(this.#fd, this.#end)
+    this.#dirty = false
+    this.#namesDirty = false
+  }
+
+  close(): void {
+    this.#reader.close()
+    if (this.#fd >= 0) closeSync(this.#fd)
+  }
+
+  #write(bytes: Uint8Array): void {
+    let written = 0
+    while (written < bytes.length)
+      written += writeSync(this.#fd, bytes, written, bytes.length - written, this.#end + written)
+    this.#end += bytes.length
+  }
+
+  #next(): void {
+    const { statement } = this.#context
+    if (this.#fd >= 0) {
+      if (this.#dirty) fdatasyncSync(this.#fd)
+      closeSync(this.#fd)
+    }
+    if (this.#active > 0) this.#closeRow(this.#active)
+    const { last } = statement('SELECT coalesce(max(id), 0) AS last FROM segments').get() as { last: number }
+    this.#active = Math.max(last, this.#active) + 1
+    this.#fd = openSync(segmentPath(this.#directory, this.#active), 'w+', 0o600)
+    this.#end = 0
+    this.#namesDirty = true
+    statement('INSERT INTO segments VALUES (?, 0, 0, 0, 0)').run(this.#active)
+  }
+
+  #closeRow(segment: number): void {
+    const { statement } = this.#context
+    statement('UPDATE segments SET closed = 1 WHERE id = ?').run(segment)
+    const { changes } = statement('DELETE FROM segments WHERE id = ? AND live_count = 0').run(segment)
+    if (changes > 0) this.#doomed.push(segment)
+  }
+
+  /** Files that no row speaks of: of a batch that never was committed, or emptied just before a crash. */
+  #removeStrays(): void {
+    const known = new Set(
+      (this.#context.statement('SELECT id FROM segments').all() as { id: number }[]).map((row) => row.id),
+    )
+    for (const name of readdirSync(join(this.#directory, 'segments')))
+      if (!known.has(Number.parseInt(name, 10))) rmSync(join(this.#directory, 'segments', name), { force: true })
+  }
+
+  #reopen(row: Row): void {
+    this.#active = row.id
+    this.#end = row.bytes
+    this.#fd = openSync(segmentPath(this.#directory, row.id), 'r+')
+    ftruncateSync(this.#fd, row.bytes)
+  }
+}
+
+/** Reads one record; null when it is not what was written. Files stay open, a few at a time. */
+export class SegmentReader {
+  readonly #directory: string
+  readonly #open = new Map<number, number>()
+
+  constructor(directory: string) {
+    this.#directory = directory
+  }
+
+  read(place: Place, bytes: number, checksum: number): Buffer | null {
+    const record = Buffer.allocUnsafe(HEADER_BYTES + bytes)
+    let got = 0
+    const fd = this.#file(place.segment)
+    while (got < record.length) {
+      const more = readSync(fd, record, got, record.length - got, place.offset + got)
+      if (more === 0) return null
+      got += more
+    }
+    const content = record.subarray(HEADER_BYTES)
+    if (record.readUInt32BE(0) !== MAGIC || record.readUInt32BE(4) !== bytes) return null
+    return record.readUInt32BE(8) === checksum && crc32(content) === checksum ? content : null
+  }
+
+  close(): void {
+    for (const fd of this.#open.values()) closeSync(fd)
+    this.#open.clear()
+  }
+
+  #file(segment: number): number {
+    let fd = this.#open.get(segment)
+    if (fd !== undefined) return fd
+    if (this.#open.size >= 8) {
+      const [oldest, old] = this.#open.entries().next().value!
+      closeSync(old)
+      this.#open.delete(oldest)
+    }
+    fd = openSync(segmentPath(this.#directory, segment), 'r')
+    this.#open.set(segment, fd)
+    return fd
+  }
+}

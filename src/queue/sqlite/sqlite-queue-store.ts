@@ -1,0 +1,150 @@
+import type { Config } from '#config'
+import type { Database, StoreModule } from '#store'
+import {
+  type Claim,
+  DamagedContent,
+  type MessageView,
+  type NewEvent,
+  type NewMessage,
+  type QueueCounts,
+  type QueueFilter,
+  type QueueRow,
+  type QueueStore,
+  type ScheduleRow,
+  type Settlement,
+  type Steer,
+} from '../contract.ts'
+import { canMove, STATES, stateNumber } from '../states.ts'
+import { migrations } from './schema.ts'
+
+/** The queue's part of the store, to be given to `openDatabase`. */
+export function queueWorker(config: Config['queue']): StoreModule {
+  return {
+    name: 'queue',
+    url: new URL('./worker.ts', import.meta.url),
+    migrations,
+    settings: {
+      inlineMaxBytes: config.inline_max_bytes,
+      segmentBytes: config.segment_bytes,
+      keepBodies: config.keep_bodies,
+    },
+  }
+}
+
+const COMPACT_STEP_BYTES = 4_194_304
+
+/** `QueueStore` on the embedded SQLite file. */
+export class SqliteQueueStore implements QueueStore {
+  readonly #database: Database
+
+  constructor(database: Database) {
+    this.#database = database
+  }
+
+  accept(message: NewMessage, events: readonly NewEvent[]) {
+    return this.#database.write<Awaited<ReturnType<QueueStore['accept']>>>('queue.accept', { message, events })
+  }
+
+  lease(keys: readonly number[], owner: string, nowMs: number, untilMs: number): Promise<readonly Claim[]> {
+    return this.#database.write('queue.lease', { keys, owner, nowMs, untilMs })
+  }
+
+  settle(settlements: readonly Settlement[]) {
+    return this.#database.write<Awaited<ReturnType<QueueStore['settle']>>>('queue.settle', settlements)
+  }
+
+  async content(messageId: string): Promise<Buffer> {
+    const answer = await this.#database.read<{ content: Uint8Array } | { missing: string }>('queue.content', {
+      messageId,
+    })
+    if ('missing' in answer) throw new DamagedContent(messageId)
+    const { buffer, byteOffset, byteLength } = answer.content
+    return Buffer.from(buffer, byteOffset, byteLength)
+  }
+
+  reclaim(owner: string | null, nowMs: number): Promise<readonly ScheduleRow[]> {
+    return this.#database.write('queue.reclaim', { owner, nowMs })
+  }
+
+  schedule(afterKey: number, limit: number): Promise<readonly ScheduleRow[]> {
+    return this.#database.read('queue.schedule', { afterKey, limit })
+  }
+
+  async steer(
+    action: Steer,
+    filter: QueueFilter,
+    reason: string,
+    nowMs: number,
+    options: { readonly dryRun: boolean; readonly limit: number },
+  ) {
+    const keys = await this.#database.read<number[]>('queue.keys', {
+      filter,
+      states: statesFor(action),
+      limit: options.limit + 1,
+    })
+    const more = keys.length > options.limit
+    const wanted = keys.slice(0, options.limit)
+    if (options.dryRun) return { count: wanted.length, due: [], gone: [], done: [], more }
+    const done = await this.#database.write<{ count: number; due: ScheduleRow[]; gone: number[]; done: string[] }>(
+      'queue.steer',
+      { action, keys: wanted, reason, nowMs },
+    )
+    return { ...done, more }
+  }
+
+  message(messageId: string): Promise<MessageView | null> {
+    return this.#database.read('queue.message', { messageId })
+  }
+
+  recipient(key: number): Promise<QueueRow | null> {
+    return this.#database.read('queue.recipient', { key })
+  }
+
+  async note(
+    events: readonly NewEvent[],
+    suppressions: Settlement['suppressions'],
+    counters: Settlement['counters'],
+  ): Promise<void> {
+    await this.#database.write('queue.note', { events, suppressions, counters })
+  }
+
+  holdDamaged(messageId: string, nowMs: number): Promise<number> {
+    return this.#database.write('queue.hold-damaged', { messageId, nowMs })
+  }
+
+  list(filter: QueueFilter, cursor: string | null, limit: number) {
+    return this.#database.read<Awaited<ReturnType<QueueStore['list']>>>('queue.list', { filter, cursor, limit })
+  }
+
+  counts(): Promise<QueueCounts> {
+    return this.#database.read('queue.counts', null)
+  }
+
+  async retire(settledBeforeMs: number, limit: number): Promise<number> {
+    return this.#database.write('queue.retire', { beforeMs: settledBeforeMs, limit })
+  }
+
+  /** Idempotency keys older than a week are forgotten. */
+  forgetKeys(nowMs: number, limit: number): Promise<number> {
+    return this.#database.write('queue.forget-keys', { nowMs, limit })
+  }
+
+  reclaimSpace(): Promise<boolean> {
+    return this.#database.write('queue.reclaim-space', { maxBytes: COMPACT_STEP_BYTES })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+function statesFor(action: Steer): number[] {
+  switch (action) {
+    case 'hold':
+      return STATES.filter((state) => state !== 'leased' && canMove(state, 'held')).map(stateNumber)
+    case 'release':
+      return [stateNumber('held')]
+    case 'cancel':
+      return STATES.filter((state) => canMove(state, 'cancelled')).map(stateNumber)
+    case 'retry':
+      return [stateNumber('deferred'), stateNumber('scheduled')]
+  }
+}
