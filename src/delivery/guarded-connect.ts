@@ -4,7 +4,10 @@ import ipaddr from 'ipaddr.js'
 import { failed, ok, type Result } from '#base'
 
 export type RefusedAddress = {
-  /** `loopback`, `private`, `link-local`, `cgnat`, `multicast`, `broadcast`, `unspecified`, `special`, `embedded-<one of these>`, `not-an-address`. */
+  /**
+   * `loopback`, `private`, `link-local`, `cgnat`, `multicast`, `broadcast`, `unspecified`, `documentation`, `benchmarking`, `reserved`,
+   * `discard`, `special`, `embedded-<one of these>`, `embedded-ipv4`, `not-an-address`.
+   */
   readonly reason: string
 }
 
@@ -55,6 +58,7 @@ const EMBEDDING: readonly (readonly [string, number])[] = [
   ['64:ff9b::/96', 12], // NAT64, RFC 6052
   ['2002::/16', 2], // 6to4, RFC 3056
 ]
+const NAT64 = ipaddr.IPv6.parseCIDR('64:ff9b::/96')
 const EMBEDDED = EMBEDDING.map(([cidr, at]) => ({ range: ipaddr.IPv6.parseCIDR(cidr), at }))
 /** NAT64 with a prefix of its own (RFC 8215), ISATAP and IPv4-compatible addresses have no business in an MX. */
 const NEVER = ['64:ff9b:1::/48', '::/96'].map((cidr) => ipaddr.IPv6.parseCIDR(cidr))
@@ -72,14 +76,12 @@ export function checkAddress(ip: string, allowNetworks: readonly string[]): Resu
   const candidates = inner ? [address, inner] : [address]
   if (allowNetworks.some((network) => candidates.some((candidate) => within(candidate, networkOf(network)))))
     return ok(ip)
-  const reason = inner ? refusedAs(inner) && `embedded-${refusedAs(inner)}` : refusedAs(address)
-  if (reason) return failed({ reason })
+  const special = refusedAs(inner ?? address)
+  if (special) return failed({ reason: inner ? `embedded-${special}` : special })
   // A mapped or translated address is no way to reach a public host either, except through the carrier's NAT64.
   if (inner && !within(address, NAT64)) return failed({ reason: 'embedded-ipv4' })
   return ok(ip)
 }
-
-const NAT64 = ipaddr.IPv6.parseCIDR('64:ff9b::/96')
 
 function embeddedIn(address: ipaddr.IPv6): ipaddr.IPv4 | null {
   const found = EMBEDDED.find(({ range }) => address.match(range))
@@ -109,7 +111,10 @@ function networkOf(text: string): Cidr | null {
 /** True when the address belongs to this machine: mail for it would come straight back (loop, 5.4.6). */
 export function isOwnAddress(ip: string): boolean {
   if (!ipaddr.isValid(ip)) return false
-  const wanted = ipaddr.process(ip.split('%', 1)[0]!).toNormalizedString()
+  const address = ipaddr.process(ip.split('%', 1)[0]!)
+  // Every loopback address and the unspecified ones lead back here, listed at an interface or not.
+  if (['loopback', 'unspecified'].includes(refusedAs(address) ?? '')) return true
+  const wanted = address.toNormalizedString()
   for (const addresses of Object.values(networkInterfaces())) {
     for (const { address } of addresses ?? []) {
       if (ipaddr.process(address.split('%', 1)[0]!).toNormalizedString() === wanted) return true

@@ -14,7 +14,7 @@ async function sendOnce(
 }
 
 for (const after of ['250 2.0.0 taken', '554 5.7.1 refused after all']) {
-  t.test(`a 250 that comes with the 354 never counts, whatever follows (${after})`, async (t) => {
+  await t.test(`a 250 that comes with the 354 never counts, whatever follows (${after})`, async (t) => {
     const early: Script = {
       data: (s) => {
         s.expectContent()
@@ -30,7 +30,7 @@ for (const after of ['250 2.0.0 taken', '554 5.7.1 refused after all']) {
     })
   })
 
-  t.test(`nor does one that comes just behind it (${after})`, async (t) => {
+  await t.test(`nor does one that comes just behind it (${after})`, async (t) => {
     const early: Script = {
       data: (s) => {
         s.expectContent()
@@ -48,7 +48,7 @@ for (const after of ['250 2.0.0 taken', '554 5.7.1 refused after all']) {
   })
 }
 
-t.test('a 250 in the middle of large content never counts', async (t) => {
+await t.test('a 250 in the middle of large content never counts', async (t) => {
   const early: Script = {
     body: (s) => {
       if (s.seen.has('said')) return undefined
@@ -64,7 +64,7 @@ t.test('a 250 in the middle of large content never counts', async (t) => {
   t.notOk(reusable)
 })
 
-t.test('a 554 said in the middle is shown, counts as an attempt and is not a refusal', async (t) => {
+await t.test('a 554 said in the middle is shown, counts as an attempt and is not a refusal', async (t) => {
   const early: Script = {
     data: (s) => {
       s.expectContent()
@@ -76,7 +76,7 @@ t.test('a 554 said in the middle is shown, counts as an attempt and is not a ref
   t.equal(outcome, 'deferred body unexpected-reply 4.5.0')
 })
 
-t.test('replies too many end the connection, and no message gets a stale one', async (t) => {
+await t.test('replies too many end the connection, and no message gets a stale one', async (t) => {
   await using mx = await scriptedMx({ behaviour: 'desync' })
   for (let i = 0; i < 10; ) {
     const connection = await opened(mx.port)
@@ -91,7 +91,7 @@ t.test('replies too many end the connection, and no message gets a stale one', a
   t.equal(mx.connections, 10)
 })
 
-t.test('replies too many that come a moment later end the idle connection', async (t) => {
+await t.test('replies too many that come a moment later end the idle connection', async (t) => {
   await using mx = await scriptedMx({
     behaviour: {
       dot: (s) => {
@@ -110,7 +110,7 @@ t.test('replies too many that come a moment later end the idle connection', asyn
   t.equal(mx.taken.length, 1)
 })
 
-t.test('a refusal of MAIL followed by an acceptance of RCPT is somebody else’s refusal', async (t) => {
+await t.test('a refusal of MAIL followed by an acceptance of RCPT is somebody else’s refusal', async (t) => {
   await using mx = await scriptedMx({
     behaviour: {
       mail: (s, line) => {
@@ -142,7 +142,7 @@ t.test('a refusal of MAIL followed by an acceptance of RCPT is somebody else’s
   t.notOk(sent.reusable)
 })
 
-t.test('what comes with the 220 to STARTTLS ends it before the handshake', async (t) => {
+await t.test('what comes with the 220 to STARTTLS ends it before the handshake', async (t) => {
   await using mx = await scriptedMx({ behaviour: 'tlsinject' })
   for (const tls of [{ mode: 'opportunistic' }, { mode: 'require', verify: false }] as const) {
     const result = await dial(mx.port, { tls })
@@ -151,29 +151,32 @@ t.test('what comes with the 220 to STARTTLS ends it before the handshake', async
   }
 })
 
-t.test('a second greeting ends it', async (t) => {
+await t.test('a second greeting ends it', async (t) => {
   await using mx = await scriptedMx({ behaviour: { connect: () => '220 one\r\n220 two' } })
   const result = await dial(mx.port)
   t.match(result, { ok: false, failure: { reason: 'unexpected-reply' } })
 })
 
-t.test('a host that takes DATA without a recipient gets an empty message, and its 250 delivers nothing', async (t) => {
-  await using mx = await scriptedMx({
-    behaviour: {
-      rcpt: () => '550 5.1.1 no such user',
-      data: (s) => {
-        s.expectContent()
-        return '354 go on all the same'
+await t.test(
+  'a host that takes DATA without a recipient gets an empty message, and its 250 delivers nothing',
+  async (t) => {
+    await using mx = await scriptedMx({
+      behaviour: {
+        rcpt: () => '550 5.1.1 no such user',
+        data: (s) => {
+          s.expectContent()
+          return '354 go on all the same'
+        },
       },
-    },
-  })
-  const connection = await opened(mx.port)
-  for (let i = 0; i < 3; i++) {
-    const sent = await connection.send(message())
-    t.equal(said(sent.results[0]), 'refused rcpt rcpt-refused 5.1.1')
-    t.ok(sent.reusable)
-  }
-  t.equal(mx.taken.length, 3)
-  t.ok(mx.taken.every((taken) => taken.content.length === 0))
-  connection.destroy()
-})
+    })
+    const connection = await opened(mx.port)
+    for (let i = 0; i < 3; i++) {
+      const sent = await connection.send(message())
+      t.equal(said(sent.results[0]), 'refused rcpt rcpt-refused 5.1.1')
+      t.ok(sent.reusable)
+    }
+    t.equal(mx.taken.length, 3)
+    t.ok(mx.taken.every((taken) => taken.content.length === 0))
+    connection.destroy()
+  },
+)

@@ -2,7 +2,7 @@ import t from 'tap'
 import { blackHole, fastClock, manualClock, scriptedMx } from '#world'
 import { dial, message, opened, said } from './smtp-client-harness.ts'
 
-t.test('a port that answers nothing is given up at the deadline', async (t) => {
+await t.test('a port that answers nothing is given up at the deadline', async (t) => {
   await using hole = await blackHole()
   const started = performance.now()
   const result = await dial(hole.port, { deadlines: { connectMs: 400 } })
@@ -10,12 +10,12 @@ t.test('a port that answers nothing is given up at the deadline', async (t) => {
   t.ok(performance.now() - started < 3000)
 })
 
-t.test('a closed port is refused at once', async (t) => {
+await t.test('a closed port is refused at once', async (t) => {
   await using mx = await scriptedMx({ behaviour: 'refuse' })
   t.match(await dial(mx.port), { ok: false, failure: { stage: 'connect', reason: 'connection-refused', reply: null } })
 })
 
-t.test('bytes that trickle do not move the deadline: it is the phase’s, by the given clock', async (t) => {
+await t.test('bytes that trickle do not move the deadline: it is the phase’s, by the given clock', async (t) => {
   await using mx = await scriptedMx({ behaviour: { paceMs: 20 } })
   const clock = manualClock()
   const dialing = dial(mx.port, { clock, deadlines: { bannerMs: 60_000 } })
@@ -26,13 +26,13 @@ t.test('bytes that trickle do not move the deadline: it is the phase’s, by the
   t.match(await dialing, { ok: false, failure: { stage: 'banner', reason: 'banner-timeout' } })
 })
 
-t.test('a tarpit is left after the phases’ deadlines, an hour’s worth in seconds', async (t) => {
+await t.test('a tarpit is left after the phases’ deadlines, an hour’s worth in seconds', async (t) => {
   await using mx = await scriptedMx({ behaviour: { paceMs: 100 } })
   const result = await dial(mx.port, { clock: fastClock(300), deadlines: { bannerMs: 300_000, ehloMs: 300_000 } })
   t.match(result, { ok: false, failure: { reason: /^(?:banner|ehlo)-timeout$/ } })
 })
 
-t.test('endless banners, huge lines and many lines end by themselves and cost no memory', async (t) => {
+await t.test('endless banners, huge lines and many lines end by themselves and cost no memory', async (t) => {
   await using endless = await scriptedMx({ behaviour: 'endlessbanner' })
   await using huge = await scriptedMx({ behaviour: 'hugereply' })
   await using wide = await scriptedMx({ behaviour: { connect: () => `220-${'x'.repeat(1900)}\r\n`.repeat(40) } })
@@ -56,33 +56,36 @@ async function settledRss(): Promise<number> {
   return process.memoryUsage().rss
 }
 
-t.test('a peer that stops reading the content is left at the body’s deadline, and nothing is uncertain', async (t) => {
-  await using mx = await scriptedMx({
-    behaviour: {
-      data: (s) => {
-        s.say('354 go on')
-        s.stopReading()
-        return undefined
+await t.test(
+  'a peer that stops reading the content is left at the body’s deadline, and nothing is uncertain',
+  async (t) => {
+    await using mx = await scriptedMx({
+      behaviour: {
+        data: (s) => {
+          s.say('354 go on')
+          s.stopReading()
+          return undefined
+        },
       },
-    },
-  })
-  const connection = await opened(mx.port, { deadlines: { bodyMs: 700 } })
-  const large = Buffer.alloc(78 * 400_000, `${'z'.repeat(76)}\r\n`)
-  const before = process.memoryUsage().arrayBuffers
-  const sending = connection.send(message({ content: [large] }))
-  await new Promise((resolve) => setTimeout(resolve, 300))
-  t.ok(process.memoryUsage().arrayBuffers - before < 20 * 1_048_576, 'no copy of the content piles up')
-  t.equal(said((await sending).results[0]), 'deferred body body-timeout 4.4.2 infrastructure')
-})
+    })
+    const connection = await opened(mx.port, { deadlines: { bodyMs: 700 } })
+    const large = Buffer.alloc(78 * 400_000, `${'z'.repeat(76)}\r\n`)
+    const before = process.memoryUsage().arrayBuffers
+    const sending = connection.send(message({ content: [large] }))
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    t.ok(process.memoryUsage().arrayBuffers - before < 20 * 1_048_576, 'no copy of the content piles up')
+    t.equal(said((await sending).results[0]), 'deferred body body-timeout 4.4.2 infrastructure')
+  },
+)
 
-t.test('a connection lost in the body is deferred; large content, so the dot was far away', async (t) => {
+await t.test('a connection lost in the body is deferred; large content, so the dot was far away', async (t) => {
   await using mx = await scriptedMx({ behaviour: 'dropindata' })
   const connection = await opened(mx.port)
   const sent = await connection.send(message({ content: [Buffer.alloc(78 * 200_000, `${'z'.repeat(76)}\r\n`)] }))
   t.match(said(sent.results[0]), /^deferred body connection-(?:reset|closed|error) 4\.4\.2 infrastructure$/)
 })
 
-t.test('an abort ends whatever is under way: deferred before the dot, uncertain after it', async (t) => {
+await t.test('an abort ends whatever is under way: deferred before the dot, uncertain after it', async (t) => {
   const abort = new AbortController()
   await using silent = await scriptedMx({ behaviour: 'nobanner' })
   const dialing = dial(silent.port, { signal: abort.signal })
@@ -98,7 +101,7 @@ t.test('an abort ends whatever is under way: deferred before the dot, uncertain 
   t.equal(stall.taken.length, 1)
 })
 
-t.test('a thousand resets at random moments never raise an error outside the result', async (t) => {
+await t.test('a thousand resets at random moments never raise an error outside the result', async (t) => {
   await using mx = await scriptedMx({
     behaviour: {
       connect: (s) => {
@@ -127,7 +130,7 @@ t.test('a thousand resets at random moments never raise an error outside the res
   t.notOk(kinds.has('refused'))
 })
 
-t.test('the deadline of a phase does not run on while the connection is idle', async (t) => {
+await t.test('the deadline of a phase does not run on while the connection is idle', async (t) => {
   await using mx = await scriptedMx()
   const clock = manualClock()
   const connection = await opened(mx.port, { clock })

@@ -19,7 +19,7 @@ function read(...chunks: readonly (string | Buffer)[]): (WireReply | string)[] {
   return found
 }
 
-t.test('single and multi-line replies, with and without text', async (t) => {
+await t.test('single and multi-line replies, with and without text', async (t) => {
   t.match(read('250 2.1.0 fine\r\n'), [{ code: 250, enhanced: '2.1.0', text: 'fine', lines: ['2.1.0 fine'] }])
   t.match(read('250-a\r\n250-b\r\n250 c\r\n'), [{ code: 250, enhanced: null, text: 'a b c', lines: ['a', 'b', 'c'] }])
   t.match(read('220\r\n'), [{ code: 220, text: '' }])
@@ -27,14 +27,14 @@ t.test('single and multi-line replies, with and without text', async (t) => {
   t.match(read('550-first\r\n550 5.1.1 second\r\n'), [{ enhanced: '5.1.1', text: 'first 5.1.1 second' }])
 })
 
-t.test('an enhanced code counts only when its class is the reply’s', async (t) => {
+await t.test('an enhanced code counts only when its class is the reply’s', async (t) => {
   t.match(read('550 4.1.1 odd\r\n'), [{ enhanced: null, text: '4.1.1 odd' }])
   t.match(read('250 2.0.0\r\n'), [{ enhanced: '2.0.0', text: '' }])
   t.match(read('550 5.1.1234 x\r\n'), [{ enhanced: null }])
   t.match(read('554-4.7.0 x\r\n554 5.7.1 y\r\n'), [{ enhanced: '5.7.1' }])
 })
 
-t.test('what is no reply ends the reading', async (t) => {
+await t.test('what is no reply ends the reading', async (t) => {
   for (const line of [
     'hello',
     '25',
@@ -54,7 +54,7 @@ t.test('what is no reply ends the reading', async (t) => {
   t.type(read('250-a\r\n251 b\r\n')[0], 'string')
 })
 
-t.test('limits: 2 KiB a line, 100 lines, 64 KiB', async (t) => {
+await t.test('limits: 2 KiB a line, 100 lines, 64 KiB', async (t) => {
   t.match(read(`250 ${'x'.repeat(2042)}\r\n`), [{ code: 250 }])
   t.type(read(`250 ${'x'.repeat(2043)}\r\n`)[0], 'string')
   t.type(read('2'.repeat(4000))[0], 'string')
@@ -65,7 +65,7 @@ t.test('limits: 2 KiB a line, 100 lines, 64 KiB', async (t) => {
   t.ok(text.length <= 2048)
 })
 
-t.test('however the bytes are cut, the same replies come out; random bytes never throw', async (t) => {
+await t.test('however the bytes are cut, the same replies come out; random bytes never throw', async (t) => {
   const stream = Buffer.from('220 hi\r\n250-a\r\n250 2.0.0 é\r\n354 go\r\n550-5.1.1 no\r\n550 5.1.1 user\r\n')
   const whole = read(stream)
   t.equal(whole.length, 4)

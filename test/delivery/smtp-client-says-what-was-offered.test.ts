@@ -3,7 +3,7 @@ import { AS_USUAL, BEHAVIOURS, scriptedMx } from '#world'
 import { xtext } from '../../src/delivery/smtp-client/commands.ts'
 import { dial, message, opened, said } from './smtp-client-harness.ts'
 
-t.test('DSN parameters go to each recipient, encoded, and only where DSN is offered', async (t) => {
+await t.test('DSN parameters go to each recipient, encoded, and only where DSN is offered', async (t) => {
   const recipients = [
     { address: 'a@example.test', notify: ['success', 'failure'], originalRecipient: 'rfc822;old+a=b@example.test' },
     { address: 'b@example.test', notify: ['never'], originalRecipient: null },
@@ -33,7 +33,7 @@ t.test('DSN parameters go to each recipient, encoded, and only where DSN is offe
   t.equal(xtext('a\x7f+=é'), 'a+7F+2B+3D+C3+A9')
 })
 
-t.test('a hundred recipients, each with its own answer, in their order', async (t) => {
+await t.test('a hundred recipients, each with its own answer, in their order', async (t) => {
   for (const offers of [['PIPELINING'], []]) {
     await using mx = await scriptedMx({ behaviour: { ...BEHAVIOURS.partial, offers } })
     const connection = await opened(mx.port)
@@ -54,7 +54,7 @@ t.test('a hundred recipients, each with its own answer, in their order', async (
   }
 })
 
-t.test('content refused at the dot is refused for those accepted, and only for them', async (t) => {
+await t.test('content refused at the dot is refused for those accepted, and only for them', async (t) => {
   await using mx = await scriptedMx({
     behaviour: { rcpt: (_, to) => (to.startsWith('no') ? '550 5.1.1 no' : AS_USUAL), dot: () => '554 5.7.1 no' },
   })
@@ -64,7 +64,7 @@ t.test('content refused at the dot is refused for those accepted, and only for t
   connection.destroy()
 })
 
-t.test('what the greeting rules out is not tried', async (t) => {
+await t.test('what the greeting rules out is not tried', async (t) => {
   await using mx = await scriptedMx({ behaviour: 'size1000' })
   const connection = await opened(mx.port)
   const refused = async (changes: Parameters<typeof message>[0], to?: string[]): Promise<string> => {
@@ -90,7 +90,7 @@ t.test('what the greeting rules out is not tried', async (t) => {
   connection.destroy()
 })
 
-t.test('SMTPUTF8 is said where it is needed', async (t) => {
+await t.test('SMTPUTF8 is said where it is needed', async (t) => {
   await using mx = await scriptedMx()
   const connection = await opened(mx.port)
   t.equal(said((await connection.send(message({}, ['jürgen@example.test']))).results[0]), 'delivered')
@@ -99,7 +99,7 @@ t.test('SMTPUTF8 is said where it is needed', async (t) => {
   t.equal(mx.commands[2], 'RCPT TO:<jürgen@example.test>')
 })
 
-t.test('pipelined where offered: two packets for a small message; one command at a time where not', async (t) => {
+await t.test('pipelined where offered: two packets for a small message; one command at a time where not', async (t) => {
   for (const [offers, groups] of [
     [['PIPELINING'], 1],
     [[], 3],
@@ -114,7 +114,7 @@ t.test('pipelined where offered: two packets for a small message; one command at
   }
 })
 
-t.test('a host that knows only HELO is spoken to', async (t) => {
+await t.test('a host that knows only HELO is spoken to', async (t) => {
   await using mx = await scriptedMx({ behaviour: 'heloonly' })
   const connection = await opened(mx.port, { tls: { mode: 'opportunistic' } })
   t.equal(connection.capabilities.size, 0)
@@ -126,53 +126,56 @@ t.test('a host that knows only HELO is spoken to', async (t) => {
   })
 })
 
-t.test('AUTH: PLAIN and LOGIN under TLS, in clear only with mode off; secrets are in no transcript', async (t) => {
-  const auth = { username: 'relevo', password: 'correct horse' }
-  const good = Buffer.from('\0relevo\0correct horse').toString('base64')
-  for (const mechanism of ['PLAIN', 'LOGIN']) {
-    for (const password of [auth.password, 'wrong']) {
-      const answers: string[] = []
-      await using mx = await scriptedMx({
-        behaviour: {
-          offers: [`AUTH ${mechanism}`],
-          other: (_, line) => {
-            answers.push(line)
-            if (line.startsWith('AUTH PLAIN')) return line.endsWith(good) ? '235 2.7.0 ok' : '535 5.7.8 no'
-            if (answers.length < 3) return '334 VXNlcm5hbWU6'
-            return Buffer.from(line, 'base64').toString() === auth.password ? '235 2.7.0 ok' : '535 5.7.8 no'
+await t.test(
+  'AUTH: PLAIN and LOGIN under TLS, in clear only with mode off; secrets are in no transcript',
+  async (t) => {
+    const auth = { username: 'relevo', password: 'correct horse' }
+    const good = Buffer.from('\0relevo\0correct horse').toString('base64')
+    for (const mechanism of ['PLAIN', 'LOGIN']) {
+      for (const password of [auth.password, 'wrong']) {
+        const answers: string[] = []
+        await using mx = await scriptedMx({
+          behaviour: {
+            offers: [`AUTH ${mechanism}`],
+            other: (_, line) => {
+              answers.push(line)
+              if (line.startsWith('AUTH PLAIN')) return line.endsWith(good) ? '235 2.7.0 ok' : '535 5.7.8 no'
+              if (answers.length < 3) return '334 VXNlcm5hbWU6'
+              return Buffer.from(line, 'base64').toString() === auth.password ? '235 2.7.0 ok' : '535 5.7.8 no'
+            },
           },
-        },
-      })
-      for (const tls of [{ mode: 'require', verify: false }, { mode: 'off' }] as const) {
-        answers.length = 0
-        const result = await dial(mx.port, { tls, auth: { ...auth, password } })
-        t.equal(result.ok, password === auth.password, `${mechanism} ${tls.mode}`)
-        if (result.ok) result.connection.destroy()
-        else {
-          t.match(result.failure, { stage: 'auth', reason: 'auth-failed', reply: { code: 535, enhanced: '5.7.8' } })
-          t.match(result.failure.transcript, '****')
-          for (const secret of [
-            password,
-            Buffer.from(password).toString('base64'),
-            Buffer.from(auth.username).toString('base64'),
-          ]) {
-            t.notOk(result.failure.transcript.includes(secret))
+        })
+        for (const tls of [{ mode: 'require', verify: false }, { mode: 'off' }] as const) {
+          answers.length = 0
+          const result = await dial(mx.port, { tls, auth: { ...auth, password } })
+          t.equal(result.ok, password === auth.password, `${mechanism} ${tls.mode}`)
+          if (result.ok) result.connection.destroy()
+          else {
+            t.match(result.failure, { stage: 'auth', reason: 'auth-failed', reply: { code: 535, enhanced: '5.7.8' } })
+            t.match(result.failure.transcript, '****')
+            for (const secret of [
+              password,
+              Buffer.from(password).toString('base64'),
+              Buffer.from(auth.username).toString('base64'),
+            ]) {
+              t.notOk(result.failure.transcript.includes(secret))
+            }
+            t.notOk(result.failure.transcript.includes(Buffer.from(`\0relevo\0${password}`).toString('base64')))
           }
-          t.notOk(result.failure.transcript.includes(Buffer.from(`\0relevo\0${password}`).toString('base64')))
         }
       }
     }
-  }
-  await using clear = await scriptedMx({ behaviour: { tls: false, offers: ['AUTH PLAIN'] } })
-  t.match(await dial(clear.port, { auth, tls: { mode: 'opportunistic' } }), {
-    ok: false,
-    failure: { reason: 'auth-needs-tls' },
-  })
-  await using without = await scriptedMx()
-  t.match(await dial(without.port, { auth }), { ok: false, failure: { reason: 'auth-not-offered' } })
-})
+    await using clear = await scriptedMx({ behaviour: { tls: false, offers: ['AUTH PLAIN'] } })
+    t.match(await dial(clear.port, { auth, tls: { mode: 'opportunistic' } }), {
+      ok: false,
+      failure: { reason: 'auth-needs-tls' },
+    })
+    await using without = await scriptedMx()
+    t.match(await dial(without.port, { auth }), { ok: false, failure: { reason: 'auth-not-offered' } })
+  },
+)
 
-t.test('the transcript is bounded, escaped and holds no content', async (t) => {
+await t.test('the transcript is bounded, escaped and holds no content', async (t) => {
   await using mx = await scriptedMx({
     behaviour: { rcpt: () => `550 5.1.1 \x1b[31m${'é'.repeat(900)}\u2028`, offers: ['PIPELINING'] },
   })

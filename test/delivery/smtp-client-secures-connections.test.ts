@@ -5,7 +5,7 @@ import { dial, message, opened, said } from './smtp-client-harness.ts'
 const { cert } = await worldCa()
 const VERIFY = { mode: 'require', verify: true, ca: [cert] } as const
 
-t.test('opportunistic takes any certificate and says what was agreed', async (t) => {
+await t.test('opportunistic takes any certificate and says what was agreed', async (t) => {
   for (const behaviour of ['good', 'selfsigned', 'expired', 'certmismatch'] as const) {
     await using mx = await scriptedMx({ behaviour })
     const connection = await opened(mx.port, { tls: { mode: 'opportunistic' } })
@@ -17,7 +17,7 @@ t.test('opportunistic takes any certificate and says what was agreed', async (t)
   }
 })
 
-t.test('verification wants a trusted, current certificate for the name', async (t) => {
+await t.test('verification wants a trusted, current certificate for the name', async (t) => {
   await using good = await scriptedMx()
   const connection = await opened(good.port, { tls: VERIFY })
   t.not(connection.tls, '')
@@ -39,7 +39,7 @@ t.test('verification wants a trusted, current certificate for the name', async (
   }
 })
 
-t.test('a handshake that fails or hangs ends at its stage, and the caller can go on in clear', async (t) => {
+await t.test('a handshake that fails or hangs ends at its stage, and the caller can go on in clear', async (t) => {
   const expected: readonly (readonly [BehaviourName, string])[] = [
     ['tlsgarbage', 'tls-failed'],
     ['tlshang', 'starttls-timeout'],
@@ -55,22 +55,25 @@ t.test('a handshake that fails or hangs ends at its stage, and the caller can go
   }
 })
 
-t.test('without an offer: opportunistic goes in clear, require does not go at all, off does not ask', async (t) => {
-  await using plain = await scriptedMx({ behaviour: 'plain' })
-  const clear = await opened(plain.port, { tls: { mode: 'opportunistic' } })
-  t.equal(clear.tls, '')
-  clear.destroy()
-  t.match(await dial(plain.port, { tls: VERIFY }), {
-    ok: false,
-    failure: { stage: 'starttls', reason: 'tls-not-offered' },
-  })
-  await using good = await scriptedMx()
-  const off = await opened(good.port)
-  off.destroy()
-  t.notOk(good.commands.includes('STARTTLS'))
-})
+await t.test(
+  'without an offer: opportunistic goes in clear, require does not go at all, off does not ask',
+  async (t) => {
+    await using plain = await scriptedMx({ behaviour: 'plain' })
+    const clear = await opened(plain.port, { tls: { mode: 'opportunistic' } })
+    t.equal(clear.tls, '')
+    clear.destroy()
+    t.match(await dial(plain.port, { tls: VERIFY }), {
+      ok: false,
+      failure: { stage: 'starttls', reason: 'tls-not-offered' },
+    })
+    await using good = await scriptedMx()
+    const off = await opened(good.port)
+    off.destroy()
+    t.notOk(good.commands.includes('STARTTLS'))
+  },
+)
 
-t.test('implicit TLS speaks TLS first', async (t) => {
+await t.test('implicit TLS speaks TLS first', async (t) => {
   await using mx = await scriptedMx({ behaviour: { implicitTls: true } })
   const connection = await opened(mx.port, { tls: { mode: 'implicit', verify: true, ca: [cert] } })
   t.match(connection.tls, /^TLSv1/)

@@ -23,7 +23,7 @@ function received(wire: Buffer): { content: string; rest: string } {
 const line = fc.oneof(fc.stringMatching(/^\.{0,3}[ -~]{0,12}$/), fc.constantFrom('', '.', '..', '...', '. ', 'a', '.a'))
 const content = fc.array(line, { maxLength: 40 }).map((lines) => lines.map((one) => `${one}\r\n`).join(''))
 
-t.test('any content with CRLF arrives as it was, however it is cut into parts', async (t) => {
+await t.test('any content with CRLF arrives as it was, however it is cut into parts', async (t) => {
   fc.assert(
     fc.property(content, fc.array(fc.nat(), { maxLength: 6 }), (text, cuts) => {
       const { content: arrived, rest } = received(wireOf(cutAt(Buffer.from(text, 'latin1'), cuts)))
@@ -39,13 +39,13 @@ function cutAt(bytes: Buffer, cuts: readonly number[]): Buffer[] {
   return [0, ...at].map((from, i) => bytes.subarray(from, at[i] ?? bytes.length))
 }
 
-t.test('content without a final CRLF gets one, and nothing else', async (t) => {
+await t.test('content without a final CRLF gets one, and nothing else', async (t) => {
   t.equal(wireOf([Buffer.from('a\r\n.b')]).toString(), 'a\r\n..b\r\n.\r\n')
   t.equal(wireOf([]).toString(), '.\r\n')
   t.equal(wireOf([Buffer.from('.')]).toString(), '..\r\n.\r\n')
 })
 
-t.test('content with a bare CR or LF is never written', async (t) => {
+await t.test('content with a bare CR or LF is never written', async (t) => {
   const endings = ['\n.\n', '\r.\r', '\n.\r\n', '\r\n.\n', '\r.\r\n', '\r\n.\r', '\r', '\n', '\r\r\n', '\n\r', '\r\n\n']
   for (const ending of endings) {
     const bytes = Buffer.from(`A: b\r\n\r\nx${ending}MAIL FROM:<evil@example.test>\r\n`)
@@ -76,7 +76,7 @@ t.test('content with a bare CR or LF is never written', async (t) => {
   )
 })
 
-t.test('pieces are bounded, and content without dots is not copied', async (t) => {
+await t.test('pieces are bounded, and content without dots is not copied', async (t) => {
   const large = Buffer.alloc(78 * 100_000, `${'y'.repeat(76)}\r\n`)
   const reader = new ContentReader([large])
   let pieces = 0
@@ -89,7 +89,7 @@ t.test('pieces are bounded, and content without dots is not copied', async (t) =
   t.equal(pieces, Math.ceil(large.length / 131_072))
 })
 
-t.test('over a connection: small, large, dotted and without a final line end', async (t) => {
+await t.test('over a connection: small, large, dotted and without a final line end', async (t) => {
   await using mx = await scriptedMx()
   const dotted = Buffer.from(`${'.\r\n..\r\n...x\r\nplain\r\n'.repeat(30_000)}`)
   const cases = [
@@ -113,7 +113,7 @@ t.test('over a connection: small, large, dotted and without a final line end', a
   }
 })
 
-t.test(
+await t.test(
   'content with a bare line end is refused by us; the connection ends and the peer has taken nothing',
   async (t) => {
     await using mx = await scriptedMx()

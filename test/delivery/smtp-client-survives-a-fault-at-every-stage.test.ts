@@ -106,7 +106,7 @@ for (const pipelining of [true, false]) {
   for (const stage of STAGES) {
     for (const kind of FAULTS) {
       const name = `${kind} at ${stage}, ${pipelining ? 'pipelined' : 'one by one'}`
-      t.test(name, { buffered: true }, async (t) => {
+      void t.test(name, { buffered: true }, async (t) => {
         const offers = pipelining ? ['PIPELINING', 'ENHANCEDSTATUSCODES'] : ['ENHANCEDSTATUSCODES']
         await using mx = await scriptedMx({ behaviour: faulty(stage, kind, offers) })
         const quick = kind === 'silence' ? { [PHASE[stage]]: SILENCE_MS } : {}

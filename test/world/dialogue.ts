@@ -3,7 +3,7 @@ import { RawClient } from './raw-client.ts'
 
 export type DialogueOptions = {
   readonly host?: string
-  /** `${name}` in a line is replaced by its value. */
+  /** `%{name}` in a line is replaced by its value. */
   readonly values?: Readonly<Record<string, string>>
   readonly replyMs?: number
 }
@@ -95,7 +95,7 @@ function begins(line: string, wanted: string): boolean {
 }
 
 function filled(line: string, values: Readonly<Record<string, string>>): string {
-  return line.replace(/\$\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole)
+  return line.replace(/%\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole)
 }
 
 const ESCAPES: Readonly<Record<string, string>> = { r: '\r', n: '\n', t: '\t', '\\': '\\' }

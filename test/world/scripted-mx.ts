@@ -169,7 +169,7 @@ export class MxSession {
     const pace = this.#host.script.paceMs
     if (pace === undefined) return this.raw(text)
     for (const character of text) {
-      this.#queue = this.#queue.then(() => pause(pace)).then(() => this.#write(character))
+      this.#queue = this.#queue.then(() => (this.closed ? undefined : pause(pace))).then(() => this.#write(character))
     }
   }
 
