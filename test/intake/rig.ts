@@ -25,15 +25,42 @@ import { openDatabase, Records } from '#store'
 
 type Test = { teardown(fn: () => unknown): unknown }
 
-/** Records in a data directory of their own, with the store's real threads. */
-export async function openRecords(t: Test): Promise<Records> {
+let shared: Promise<{ readonly records: Records; close(): Promise<void> }> | null = null
+let users = 0
+const LINGER_MS = 300
+
+async function openStore() {
   const directory = await mkdtemp(join(tmpdir(), 'relevo-intake-'))
   const database = await openDatabase({ directory, modules: [] })
-  t.teardown(async () => {
-    await database[Symbol.asyncDispose]()
-    await rm(directory, { recursive: true, force: true })
+  return {
+    records: new Records(database),
+    async close() {
+      await database[Symbol.asyncDispose]()
+      await rm(directory, { recursive: true, force: true })
+    },
+  }
+}
+
+/**
+ * Empty Records over the store's real threads. The tests of a file run one after another and share one data directory,
+ * which goes when no further test asked for it.
+ */
+export async function openRecords(t: Test): Promise<Records> {
+  shared ??= openStore()
+  users += 1
+  t.teardown(() => {
+    users -= 1
+    setTimeout(() => {
+      if (users > 0 || shared === null) return
+      const ending = shared
+      shared = null
+      void ending.then((store) => store.close())
+    }, LINGER_MS)
   })
-  return new Records(database)
+  const { records } = await shared
+  const { query } = records
+  await records.write(query.deleteFrom('credentials'), query.deleteFrom('tokens'), query.deleteFrom('inbound_mail'))
+  return records
 }
 
 /** The rows of `inbound_mail`, read past the server. */

@@ -18,9 +18,8 @@ export type CommandReaderEvents = {
   lineTooLong(): void
   /** The content is complete, or so much larger than allowed that it is not worth waiting for its end. */
   content(reader: DotReader, complete: boolean): void
-  /** Around each run of commands, so that replies can go out together. */
+  /** Before each run of commands or content, so that replies can go out together. */
   begin(): void
-  end(): void
 }
 
 /**
@@ -92,7 +91,6 @@ export class CommandReader extends SMTPStream {
       } else this.#readCommand()
     }
     this.#running = false
-    this.#events.end()
     if (this.isClosed) this.#rest = NOTHING
     if (this.#rest.length === 0 && !this.#waiting) this.#more()
   }

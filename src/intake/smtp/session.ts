@@ -113,11 +113,9 @@ export class Session extends SMTPConnection {
       },
       content: (reader, complete) => void this.#content(reader, complete),
       begin: () => {
-        this.#corked = this._socket
-        this.#corked.cork()
+        this.#hold()
         if (this.#reader !== null) this.#touch()
       },
-      end: () => this.#flush(),
     })
   }
 
@@ -350,6 +348,14 @@ export class Session extends SMTPConnection {
     this.#errors += 1
     if (this.#errors >= this.#context.maxErrors && !this._closing)
       super.send(421, '4.7.0 too many errors, closing the connection', false)
+  }
+
+  /** The replies of this turn of the event loop go out in one write, also those that had to wait for a promise. */
+  #hold(): void {
+    if (this.#corked !== null) return
+    this.#corked = this._socket
+    this.#corked.cork()
+    setImmediate(() => this.#flush())
   }
 
   #flush(): void {
