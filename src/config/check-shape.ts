@@ -1,6 +1,6 @@
 import { nearest } from './nearest.ts'
 import { type Problem, shown } from './problem.ts'
-import { allowed, leaves, nodeAt, ROOT, type SchemaNode } from './schema-node.ts'
+import { allowed, leaves, ROOT, type SchemaNode } from './schema-node.ts'
 import { isTable, type Settings } from './settings.ts'
 
 export type Shape = {
@@ -36,7 +36,7 @@ export function checkShape(settings: Settings, problems: Problem[]): Shape {
     report(
       field,
       `${field} is not a key of the configuration`,
-      meant === null ? 'Remove it; see: relevo config explain' : `Did you mean ${meant}?`,
+      meant === null ? 'Remove it; all keys are in: relevo config sample' : `Did you mean ${meant}?`,
     )
   }
 
@@ -56,17 +56,13 @@ export function checkShape(settings: Settings, problems: Problem[]): Shape {
 
   function refuse(node: SchemaNode, given: unknown, at: string): void {
     const found = given instanceof Map ? 'a section' : shown(given)
-    report(at, `${at} is ${found}; allowed is ${allowed(node)}`, `Correct it, or remove it for ${standard(node)}`)
+    report(at, `${at} is ${found}; allowed is ${allowed(node)}`, correction(node, at))
   }
 
   function items(node: SchemaNode, given: readonly unknown[], at: string): unknown {
     const odd = given.find((item) => !fits(node.items!, item))
     if (odd === undefined) return given
-    report(
-      at,
-      `${at} contains ${shown(odd)}; allowed is ${allowed(node)}`,
-      `Correct it, or remove it for ${standard(node)}`,
-    )
+    report(at, `${at} contains ${shown(odd)}; allowed is ${allowed(node)}`, correction(node, at))
     return structuredClone(node.default)
   }
 
@@ -102,7 +98,7 @@ export function checkShape(settings: Settings, problems: Problem[]): Shape {
             'Correct it',
           )
       }
-      return wrong.size === before ? [entry] : []
+      return wrong.size === before ? [{ ...entry }] : []
     })
   }
 
@@ -118,16 +114,14 @@ function fits(node: SchemaNode, given: unknown): boolean {
   return given >= (node.minimum ?? -Infinity) && given <= (node.maximum ?? Infinity)
 }
 
-/** "its default …" of a remedy. */
-function standard(node: SchemaNode): string {
-  return node.default === undefined || node.type === 'object' ? 'its default' : `its default ${shown(node.default)}`
+/** With a file the mode must be said; everything else may be left to its default. */
+function correction(node: SchemaNode, at: string): string {
+  if (at === 'mode') return 'Correct it'
+  return node.type === 'object'
+    ? 'Correct it, or remove it'
+    : `Correct it, or remove it for the default (${shown(node.default)})`
 }
 
 function under(at: string, name: string): string {
   return at === '' ? name : `${at}.${name}`
-}
-
-/** Whether the key is one of the schema, for callers that hold a dotted key from outside. */
-export function isKey(key: string): boolean {
-  return nodeAt(key) !== undefined
 }

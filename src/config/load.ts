@@ -44,7 +44,7 @@ export function load(options: LoadOptions = {}): Loaded {
   const shape = checkShape(settings, problems)
   const config = shape.value as Config
   const wrong = new Set(shape.wrong)
-  const where = (key: string): string | null => settings.placeOf(key.replace(/\[.*/, ''))?.name ?? null
+  const where = (key: string): string | null => settings.placeOf(key)?.name ?? null
   const report = (field: string, message: string, remedy: string): void => {
     wrong.add(field)
     problems.push({ field, where: where(field) ?? files[0] ?? null, message, remedy })
@@ -67,7 +67,7 @@ export function load(options: LoadOptions = {}): Loaded {
     withFiles: options.withFiles !== false,
   })
   if (problems.length > 0) throw new ConfigFault(problems)
-  return { config, files, originOf: where }
+  return { config, files, originOf: (key) => settings.writtenAt(key) }
 }
 
 /** The configuration alone; see `load`. */

@@ -34,7 +34,7 @@ const days = (description: string, fallback: number, minimum: number, maximum: n
 const seconds = (description: string, fallback: number, minimum = 1) =>
   Type.Number({ minimum, maximum: 31_536_000, default: fallback, description, unit: 'seconds' })
 const share = (description: string, fallback: number) =>
-  Type.Number({ minimum: 0, maximum: 1, default: fallback, description, unit: 'share of one' })
+  Type.Number({ minimum: 0, maximum: 1, default: fallback, description, unit: 'as a share of the whole' })
 const text = (description: string, fallback: string, marks: Marks = {}) =>
   Type.String({ default: fallback, description, ...marks })
 const yes = (description: string, fallback: boolean) => Type.Boolean({ default: fallback, description })

@@ -8,10 +8,12 @@ export class Settings {
     let at = this.values
     for (const name of path.slice(0, -1)) {
       let inner = at.get(name)
-      if (!(inner instanceof Map)) {
+      if (inner === undefined) {
         inner = new Map<string, unknown>()
         at.set(name, inner)
       }
+      // A value where a section belongs stays, so that it is told.
+      if (!(inner instanceof Map)) return
       at = inner as Map<string, unknown>
     }
     at.set(path.at(-1)!, value)
@@ -25,22 +27,28 @@ export class Settings {
         this.set([name], value, placeOf([name]))
         continue
       }
-      if (Object.keys(value).length === 0) this.#touch(name, placeOf([name]))
+      this.#section(name, placeOf([name]))
       for (const [inner, leaf] of Object.entries(value)) this.set([name, inner], leaf, placeOf([name, inner]))
     }
   }
 
+  /** Where exactly this key was written, null when it was not. */
+  writtenAt(key: string): string | null {
+    return this.#places.get(key)?.name ?? null
+  }
+
   /** The place of the key itself or of the nearest thing around it. */
   placeOf(key: string): Place | null {
-    for (let at = key; at !== ''; at = at.slice(0, Math.max(0, at.lastIndexOf('.')))) {
+    for (let at = key.replace(/\[.*/, ''); at !== ''; at = at.slice(0, Math.max(0, at.lastIndexOf('.')))) {
       const place = this.#places.get(at)
       if (place !== undefined) return place
     }
     return null
   }
 
-  #touch(name: string, place: Place): void {
-    if (!this.values.has(name)) this.values.set(name, new Map())
+  #section(name: string, place: Place): void {
+    if (this.values.has(name)) return
+    this.values.set(name, new Map())
     this.#places.set(name, place)
   }
 }
