@@ -13,6 +13,12 @@ async function sendOnce(
   return { outcome: said(sent.results[0]), reusable: sent.reusable, took: mx.taken.length }
 }
 
+/** Both ends live in this process: after two turns of its loop the 354 has been read, and nothing was said yet that asks for more. */
+function inTurns(turns: number, then: () => void): void {
+  if (turns === 0) then()
+  else setImmediate(() => inTurns(turns - 1, then))
+}
+
 for (const after of ['250 2.0.0 taken', '554 5.7.1 refused after all']) {
   await t.test(`a 250 that comes with the 354 never counts, whatever follows (${after})`, async (t) => {
     const early: Script = {
@@ -31,16 +37,17 @@ for (const after of ['250 2.0.0 taken', '554 5.7.1 refused after all']) {
   })
 
   await t.test(`nor does one that comes just behind it (${after})`, async (t) => {
+    let turns = 0
     const early: Script = {
       data: (s) => {
         s.expectContent()
         s.raw('354 go on\r\n')
-        setImmediate(() => s.raw('250 2.0.0 taken already\r\n'))
+        inTurns(turns, () => s.raw('250 2.0.0 taken already\r\n'))
         return undefined
       },
       dot: () => after,
     }
-    for (let i = 0; i < 20; i++) {
+    for (; turns < 3; turns++) {
       const { outcome, took } = await sendOnce(early)
       t.not(outcome, 'delivered')
       t.equal(took, 0)
@@ -139,6 +146,22 @@ await t.test('a refusal of MAIL followed by an acceptance of RCPT is somebody el
   const connection = await opened(stale.port)
   const sent = await connection.send(message())
   t.match(said(sent.results[0]), /^deferred data (?:protocol-error|unexpected-reply) 4\.5\.0 infrastructure$/)
+  t.notOk(sent.reusable)
+})
+
+await t.test('nor is it believed when the count of replies comes out right', async (t) => {
+  await using mx = await scriptedMx({
+    behaviour: {
+      mail: (s) => {
+        s.reversePath = 'from@example.test'
+        return '550 5.7.1 no'
+      },
+      data: () => '503 5.5.1 bad sequence',
+    },
+  })
+  const connection = await opened(mx.port)
+  const sent = await connection.send(message())
+  t.equal(said(sent.results[0]), 'deferred data protocol-error 4.5.0 infrastructure')
   t.notOk(sent.reusable)
 })
 
