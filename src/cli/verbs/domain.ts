@@ -1,13 +1,18 @@
 import { segment } from '../local-api.ts'
 import type { Command, Group } from '../verb.ts'
 
-type Key = { readonly selector: string; readonly name: string; readonly value: string }
+type Key = {
+  readonly selector: string
+  readonly algorithm: string
+  readonly host: string
+  readonly value: string
+}
 type Domain = {
   readonly name: string
   readonly bounce_host: string
   readonly active: boolean
   readonly created_at: string
-  readonly dkim: readonly Partial<Key>[]
+  readonly dkim: readonly Key[]
 }
 
 const add: Command = {
@@ -42,7 +47,7 @@ const list: Command = {
       domain: (row) => row.name,
       'bounce host': (row) => row.bounce_host,
       active: (row) => (row.active ? 'yes' : 'no'),
-      selectors: (row) => row.dkim.map((key) => key.selector ?? ''),
+      selectors: (row) => row.dkim.map((key) => key.selector),
       created: (row) => row.created_at,
     })
     return undefined
@@ -60,7 +65,7 @@ const show: Command = {
     else {
       const { dkim, ...head } = domain
       invocation.out.record(head)
-      invocation.out.rows(dkim, { name: (key) => key.name ?? key.selector, value: (key) => key.value })
+      invocation.out.rows(dkim, { record: (key) => `${key.host} TXT`, value: (key) => key.value })
     }
     return undefined
   },
