@@ -18,6 +18,7 @@ export class Settings {
     }
     at.set(path.at(-1)!, value)
     this.#places.set(path.join('.'), place)
+    if (path.length > 1 && !this.#places.has(path[0]!)) this.#places.set(path[0]!, place)
   }
 
   /** Lays a parsed document over what is there: tables merge, everything else replaces. */

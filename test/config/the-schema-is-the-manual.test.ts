@@ -54,7 +54,7 @@ void t.test('explain tells a key, a section, and the nearest key to a wrong one'
   t.throws(() => explain('queue.retention_day'), {
     message: /./,
     remedy: 'Did you mean queue.retention_days?',
-  } as Error)
+  } as never)
   t.throws(() => explain('retention_day'), { message: /./, remedy: 'Did you mean queue.retention_days?' } as never)
   t.throws(() => explain('__proto__'), { message: '"__proto__" is not a key of the configuration' })
   t.end()
