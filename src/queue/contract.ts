@@ -1,6 +1,8 @@
 /** Claim order, strongest first. A lower index always goes before a higher one at every level. */
 export const PRIORITIES = ['urgent', 'high', 'normal', 'low'] as const
 export type Priority = (typeof PRIORITIES)[number]
+/** Those that the last connections are kept for. */
+export const STRONG_PRIORITIES: ReadonlySet<Priority> = new Set<Priority>(['urgent', 'high'])
 
 export type Notify = 'never' | 'success' | 'failure' | 'delay'
 

@@ -15,11 +15,9 @@ export type SmarthostSettings = {
 }
 
 export type RouteRequest = {
-  readonly messageId: string
-  readonly priority: Priority
-  readonly sendingDomain: string
   readonly domain: string
   readonly mailboxProvider: string
+  readonly priority: Priority
   /** Provider name the submitter asked for, or null. */
   readonly preferred: string | null
 }

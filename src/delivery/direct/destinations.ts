@@ -1,0 +1,159 @@
+import type { Clock } from '#base'
+import type { Destination } from '../contract.ts'
+import { checkAddress, isOwnAddress } from '../guarded-connect.ts'
+import type { DnsAnswer, MxRecord, Resolver } from './resolver.ts'
+
+/** Where mail for a domain goes, or why it cannot go anywhere (for ever, or now). */
+export type Resolved =
+  | { readonly kind: 'destination'; readonly destination: Destination }
+  | { readonly kind: 'refused'; readonly status: string; readonly reason: string }
+  | { readonly kind: 'deferred'; readonly reason: string }
+
+export type DestinationsOptions = {
+  readonly resolver: Resolver
+  readonly clock: Clock
+  /** Our own name: an MX of that name is ourselves. */
+  readonly hostname: string
+  readonly families: 'both' | 'ipv4' | 'ipv6'
+  readonly allowNetworks: readonly string[]
+  readonly maxHosts: number
+  mailboxProviderOf(domain: string, mxHosts: readonly string[]): string
+}
+
+type Host = { readonly name: string; readonly preference: number }
+type Found = {
+  readonly addresses: string[]
+  readonly failed: string | null
+  readonly special: string | null
+  readonly own: boolean
+}
+
+const MAX_CACHED = 50_000
+const MAX_TTL_MS = 300_000
+const FAILED_TTL_MS = 5000
+
+/** RFC 5321 §5: the MX hosts of a domain by preference, with addresses that may be connected to. */
+export class Destinations {
+  readonly #options: DestinationsOptions
+  readonly #cache = new Map<string, { readonly resolved: Resolved; readonly untilMs: number }>()
+  readonly #asking = new Map<string, Promise<Resolved>>()
+
+  constructor(options: DestinationsOptions) {
+    this.#options = options
+  }
+
+  /** What is known already, without asking. */
+  known(domain: string): Resolved | undefined {
+    const cached = this.#cache.get(domain)
+    return cached !== undefined && this.#options.clock.monotonicMs() < cached.untilMs ? cached.resolved : undefined
+  }
+
+  resolve(domain: string): Promise<Resolved> {
+    const known = this.known(domain)
+    if (known !== undefined) return Promise.resolve(known)
+    let asking = this.#asking.get(domain)
+    if (asking === undefined) {
+      asking = this.#resolve(domain).finally(() => this.#asking.delete(domain))
+      this.#asking.set(domain, asking)
+    }
+    return asking
+  }
+
+  async #resolve(domain: string): Promise<Resolved> {
+    const mx = await this.#options.resolver.mx(domain)
+    const resolved = await this.#fromMx(domain, mx)
+    const ttlMs = resolved.kind === 'deferred' ? FAILED_TTL_MS : Math.min(MAX_TTL_MS, mx.ttlMs)
+    if (this.#cache.size >= MAX_CACHED) this.#cache.delete(this.#cache.keys().next().value!)
+    this.#cache.set(domain, { resolved, untilMs: this.#options.clock.monotonicMs() + ttlMs })
+    return resolved
+  }
+
+  async #fromMx(domain: string, mx: DnsAnswer<MxRecord>): Promise<Resolved> {
+    if (mx.kind === 'failed') return { kind: 'deferred', reason: `dns-${mx.reason}` }
+    // RFC 3463 §3.2: bad destination system address
+    if (mx.kind === 'nxdomain') return { kind: 'refused', status: '5.1.2', reason: 'domain-not-found' }
+    if (mx.kind !== 'records') return this.#fromHosts(domain, [{ name: domain, preference: 0 }], true)
+    const named = mx.records.filter((record) => record.exchange !== '')
+    // RFC 7505 §3: the one record "." says that the domain takes no mail.
+    if (named.length === 0) return { kind: 'refused', status: '5.1.10', reason: 'null-mx' }
+    const hosts = ordered(named.map(({ exchange, preference }) => ({ name: exchange, preference })))
+    return this.#fromHosts(domain, hosts, false)
+  }
+
+  async #fromHosts(domain: string, hosts: readonly Host[], implicit: boolean): Promise<Resolved> {
+    const { hostname, maxHosts, mailboxProviderOf } = this.#options
+    const usable: Destination['hosts'][number][] = []
+    let failed: string | null = null
+    let special: string | null = null
+    let ours = false
+    let left = maxHosts
+    for (const host of hosts) {
+      if (left <= 0) break
+      const found: Found =
+        host.name === hostname.toLowerCase()
+          ? { addresses: [], failed: null, special: null, own: true }
+          : await this.#addressesOf(host.name)
+      // RFC 5321 §5.1: hosts that are not preferred over ourselves would bring the message back.
+      if (found.own) {
+        ours = true
+        break
+      }
+      failed ??= found.failed
+      special ??= found.special
+      if (found.addresses.length === 0) continue
+      const addresses = found.addresses.slice(0, left)
+      left -= addresses.length
+      usable.push({ ...host, addresses })
+    }
+    if (usable.length > 0) {
+      const names = hosts.map((host) => host.name)
+      const site = implicit ? domain : [...new Set(names)].sort().join(',')
+      return {
+        kind: 'destination',
+        destination: { domain, hosts: usable, site, mailboxProvider: mailboxProviderOf(domain, names) },
+      }
+    }
+    // RFC 3463 §3.5: routing loop detected
+    if (ours) return { kind: 'refused', status: '5.4.6', reason: 'mail-loop' }
+    if (failed !== null) return { kind: 'deferred', reason: failed }
+    // RFC 3463 §3.5: unable to route
+    if (special !== null) return { kind: 'refused', status: '5.4.4', reason: `special-address-${special}` }
+    return implicit
+      ? { kind: 'refused', status: '5.1.2', reason: 'domain-takes-no-mail' }
+      : { kind: 'refused', status: '5.4.4', reason: 'mx-without-address' }
+  }
+
+  async #addressesOf(name: string): Promise<Found> {
+    const { families, resolver, allowNetworks } = this.#options
+    const wanted: readonly (4 | 6)[] = families === 'ipv4' ? [4] : families === 'ipv6' ? [6] : [4, 6]
+    const answers = await Promise.all(wanted.map((family) => resolver.addresses(name, family)))
+    let special: string | null = null
+    let own = false
+    const addresses: string[] = []
+    for (const answer of answers) {
+      if (answer.kind !== 'records') continue
+      for (const address of shuffled(answer.records)) {
+        const checked = checkAddress(address, allowNetworks)
+        if (checked.ok) {
+          // An address of ours that is not merely allowed by name is this host under another name.
+          if (isOwnAddress(address) && checkAddress(address, []).ok) own = true
+          else addresses.push(address)
+        } else special ??= checked.error.reason
+      }
+    }
+    const failed = answers.find((answer) => answer.kind === 'failed')
+    return { addresses, special, own, failed: failed === undefined ? null : `dns-${failed.reason}` }
+  }
+}
+
+/** By preference, in random order among equals (RFC 5321 §5.1). */
+function ordered(hosts: readonly Host[]): readonly Host[] {
+  return shuffled(hosts).sort((a, b) => a.preference - b.preference)
+}
+
+function shuffled<T>(list: readonly T[]): T[] {
+  return list
+    .map((item) => ({ item, draw: Math.random() }))
+    .sort((a, b) => a.draw - b.draw)
+    .map(({ item }) => item)
+}
