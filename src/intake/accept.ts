@@ -1,10 +1,10 @@
 import { type Clock, type Log, messageOf, newId, type Result } from '#base'
 import { failedEvent, queuedEvent } from '#events'
 import type { Limiter } from '#limits'
-import { type Address, type CompletedMessage, type CompleteOptions, completeMessage } from '#mail'
+import type { Address, CompletedMessage, CompleteOptions } from '#mail'
 import type { AcceptResult, NewEvent, NewMessage, NewRecipient, Notify, Priority } from '#queue'
 import { Backpressure } from './backpressure.ts'
-import { fingerprintOf } from './fingerprint.ts'
+import { CompleteOffLoop } from './complete/complete-off-loop.ts'
 import { maySendAs, mayUseNullSender, type Submitter } from './submitter.ts'
 
 /** What intake needs of the sending domains. */
@@ -103,6 +103,7 @@ export class Acceptor {
   readonly #options: AcceptorOptions
   readonly #deps: AcceptorDeps
   readonly #backpressure: Backpressure
+  readonly #completion = new CompleteOffLoop()
   #storeFailed = false
   #storeFullUntilMs = 0
 
@@ -198,26 +199,35 @@ export class Acceptor {
     const { submitter } = submission
     const nowMs = this.#deps.clock.now()
     const id = newId(nowMs)
-    const completed = completeMessage(submission.content, {
-      hostname: this.#options.hostname,
-      id,
-      nowMs,
-      client: this.#options.hideClientAddress ? null : submission.client,
-      protocol: submission.protocol,
-      recipient: submission.recipients.length === 1 ? submission.recipients[0]!.address.text : null,
-      smtpUtf8: submission.smtpUtf8,
+    const reversePath = submission.reversePath?.text ?? ''
+    const recipients = submission.recipients.map((recipient) => recipient.address.text)
+    const result = this.#completion.complete({
+      raw: submission.content,
+      reversePath,
+      recipients,
+      options: {
+        hostname: this.#options.hostname,
+        id,
+        nowMs,
+        client: this.#options.hideClientAddress ? null : submission.client,
+        protocol: submission.protocol,
+        recipient: recipients.length === 1 ? recipients[0]! : null,
+        smtpUtf8: submission.smtpUtf8,
+      },
     })
-    if (!completed.ok) {
-      const { code, enhanced, field, message } = completed.error
+    const done = result instanceof Promise ? await result : result
+    if (!done.ok) {
+      const { code, enhanced, field, message } = done.error
       return refuse(refusal(code, enhanced, 'invalid-message', message, field))
     }
-    if (completed.value.receivedCount > MAX_RECEIVED)
+    const { completed, fingerprint } = done.value
+    if (completed.receivedCount > MAX_RECEIVED)
       return refuse(
         refusal(554, '5.4.6', 'mail-loop', 'more than 30 Received fields: the message goes in a circle', 'Received'),
       )
-    const author = this.senderRefusal(submitter, completed.value.headerFrom, 'From')
+    const author = this.senderRefusal(submitter, completed.headerFrom, 'From')
     if (author !== null) return refuse(author)
-    const message = this.#messageOf(submission, completed.value, id, nowMs)
+    const message = this.#messageOf(submission, completed, fingerprint, id, nowMs)
     if (!message.ok) return message
     const rate = await this.#rateRefusal(submitter)
     if (rate !== null) return refuse(rate)
@@ -227,6 +237,7 @@ export class Acceptor {
   #messageOf(
     submission: Submission,
     completed: CompletedMessage,
+    fingerprint: string | null,
     id: string,
     nowMs: number,
   ): Result<NewMessage, Refusal> {
@@ -290,13 +301,7 @@ export class Acceptor {
               idempotency: {
                 scope: submitter.name,
                 key,
-                fingerprint:
-                  settings.fingerprint ??
-                  fingerprintOf(
-                    reversePath,
-                    submission.recipients.map((recipient) => recipient.address.text),
-                    submission.content,
-                  ),
+                fingerprint: settings.fingerprint ?? fingerprint ?? '',
               },
             }),
         recipients: submission.recipients.map(newRecipient),

@@ -1,3 +1,4 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import t from 'tap'
 import { loggedIn, MESSAGE, openRig, submit, Wire } from './rig.ts'
 
@@ -186,4 +187,25 @@ void t.test('trusted networks hand in without a log-in, others are not let in', 
   wire.close()
   const strange = await openRig(t, { settings: { ...settings, trusted_networks: ['192.0.2.0/24', '2001:db8::/32'] } })
   t.match(await Wire.open(strange.port('trusted')).reply(), /^554 5\.7\.1 /)
+})
+
+void t.test('a large message holds up nobody: the event loop is never blocked for long', async (t) => {
+  const rig = await openRig(t, { settings: { max_message_bytes: 52_428_800 } })
+  const wire = await loggedIn(rig.port('tls'))
+  await submit(wire)
+  const delay = monitorEventLoopDelay({ resolution: 5 })
+  const line = `${'é'.repeat(30)}\r\n`
+  const content = `X-Relevo-Idempotency-Key: big\r\n${MESSAGE}${Buffer.from(line.repeat(300_000)).toString('latin1')}`
+  await wire.say('MAIL FROM:<app@example.com>')
+  await wire.say('RCPT TO:<you@example.net>')
+  await wire.say('DATA')
+  const bytes = Buffer.from(`${content}.\r\n`, 'latin1')
+  delay.enable()
+  wire.write(bytes)
+  t.match(await wire.reply(60_000), /^250 /)
+  delay.disable()
+  t.ok(delay.max / 1e6 < 250, `at most ${(delay.max / 1e6).toFixed(0)} ms with client and server in this one process`)
+  t.ok(rig.queue.messages[1]!.content.length > 18_000_000)
+  t.match(rig.queue.messages[1]!.idempotency, { key: 'big', fingerprint: /^[0-9a-f]{64}$/ })
+  wire.close()
 })

@@ -8,6 +8,7 @@ import {
 } from 'smtp-server'
 import type { SMTPConnectionOptions } from 'smtp-server/lib/smtp-connection.js'
 import { EX, Fault, messageOf } from '#base'
+import { type ListenAddress, parseListen } from '#config'
 import type { ClientGate } from './client-gate.ts'
 import { Session, type SessionContext } from './session.ts'
 
@@ -235,13 +236,12 @@ function secureOptions(tls: TlsMaterial) {
   }
 }
 
-function listenAddress(text: string): { host: string; port: number } {
-  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([^:[\]]+)):([0-9]{1,5})$/.exec(text)
-  if (match === null)
-    throw new Fault(`${JSON.stringify(text)} is not address:port`, {
-      code: 'invalid-listen-address',
-      remedy: 'Write it as 0.0.0.0:587 or [::]:587.',
-      exitCode: EX.CONFIG,
-    })
-  return { host: match[1] ?? match[2]!, port: Number(match[3]) }
+function listenAddress(text: string): ListenAddress {
+  const address = parseListen(text)
+  if (address !== null) return address
+  throw new Fault(`${JSON.stringify(text)} is not address:port`, {
+    code: 'invalid-listen-address',
+    remedy: 'Write it as 0.0.0.0:587 or [::]:587.',
+    exitCode: EX.CONFIG,
+  })
 }
