@@ -5,6 +5,7 @@ import type { Address, CompletedMessage, CompleteOptions } from '#mail'
 import type { AcceptResult, NewEvent, NewMessage, NewRecipient, Notify, Priority } from '#queue'
 import { Backpressure } from './backpressure.ts'
 import { CompleteOffLoop } from './complete/complete-off-loop.ts'
+import { overloaded, type Refusal, refusal, refuse, storageFull, storeFailed } from './refusal.ts'
 import { maySendAs, mayUseNullSender, type Submitter } from './submitter.ts'
 
 /** What intake needs of the sending domains. */
@@ -53,18 +54,6 @@ export type Submission = {
     /** Of the request, where the content is composed anew each time. */
     readonly fingerprint?: string
   }
-}
-
-export type Refusal = {
-  /** SMTP reply code and enhanced status code. */
-  readonly code: number
-  readonly enhanced: string
-  /** A stable name, kebab-case. */
-  readonly kind: string
-  readonly message: string
-  /** What to do about it, `''` when the message says it. */
-  readonly remedy: string
-  readonly field: string | null
 }
 
 /** The id of the message that is kept; `repeated`: an earlier one with this idempotency key. */
@@ -389,22 +378,3 @@ function newRecipient(recipient: SubmittedRecipient): NewRecipient {
 function who(submitter: Submitter): string {
   return submitter.name.slice(submitter.name.indexOf(':') + 1)
 }
-
-function refusal(
-  code: number,
-  enhanced: string,
-  kind: string,
-  message: string,
-  field: string | null,
-  remedy = '',
-): Refusal {
-  return { code, enhanced, kind, message, remedy, field }
-}
-
-function refuse(error: Refusal): { readonly ok: false; readonly error: Refusal } {
-  return { ok: false, error }
-}
-
-const storeFailed = refusal(451, '4.3.0', 'store-failed', 'the message could not be kept', null, 'try again later')
-const storageFull = refusal(452, '4.3.1', 'insufficient-storage', 'not enough disk space', null, 'try again later')
-const overloaded = refusal(451, '4.3.2', 'overloaded', 'too much mail waits to be sent', null, 'try again later')

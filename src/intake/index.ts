@@ -7,12 +7,12 @@ export {
   type AcceptorDeps,
   type AcceptorOptions,
   type KnownDomains,
-  type Refusal,
   type Submission,
 } from './accept.ts'
 export { type Credential, Credentials, type NewCredential } from './credentials.ts'
 export { type HttpSubmitDeps, httpSubmit } from './http-submit.ts'
 export { type InboundDeps, type InboundKind, InboundServer } from './inbound.ts'
+export type { Refusal } from './refusal.ts'
 export type { TlsMaterial } from './smtp/session-server.ts'
 export { type SubmissionDeps, SubmissionServer } from './submission.ts'
 export { maySendAs, type Submitter } from './submitter.ts'
