@@ -1,6 +1,7 @@
 import { chmod, rm } from 'node:fs/promises'
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { type Clock, Fault, type Log, newId } from '#base'
+import type { Sink } from '#delivery'
 import type { SendingDomains } from '#domains'
 import type { Credentials, Tokens } from '#intake'
 import type { Queue } from '#queue'
@@ -11,6 +12,7 @@ import { domainRoutes } from './api/domains.ts'
 import { eventRoutes } from './api/events.ts'
 import { type ProviderParts, providerRoutes } from './api/providers.ts'
 import { queueRoutes } from './api/queue.ts'
+import { sandboxRoutes } from './api/sandbox.ts'
 import { suppressionRoutes } from './api/suppressions.ts'
 import { makeAudit } from './audit.ts'
 import { type Identity, identityOf, LOCAL } from './identity.ts'
@@ -30,6 +32,8 @@ export type ControlParts = ProviderParts & {
   readonly maxBodyBytes: number
   /** GET /status: the health of everything, by the daemon. */
   status(): Promise<Readonly<Record<string, unknown>>>
+  /** Set in sandbox mode: what the sink took is shown on the local socket. */
+  readonly sink: Sink | null
   /** Further routes under the base path (HTTP submission), registered once for each listener. */
   more(app: FastifyInstance): void
 }
@@ -86,6 +90,7 @@ export class ControlServer {
         providerRoutes(api, parts, audit)
         suppressionRoutes(api, parts.suppressions, audit)
         eventRoutes(api, parts.records)
+        if (local && parts.sink !== null) sandboxRoutes(api, parts.sink)
         parts.more(api)
       },
       { prefix: BASE },

@@ -180,7 +180,7 @@ function deferred(
       reason: 'attempts-used-up',
       status: result.status,
       diagnostic: result.reply === null ? result.reason : `${result.reply.code} ${result.reply.text}`,
-      classified: { ...classified, hard: classified.hard === true ? true : false, action: 'bounce' },
+      classified: { ...classified, hard: classified.hard === true, action: 'bounce' },
       stage: result.stage,
       reply: result.reply,
     })

@@ -1,0 +1,567 @@
+import { mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Clock, Fault, isoTime, type Log, messageOf } from '#base'
+import { type Config, diffConfig, type ListenAddress, parseListen } from '#config'
+import { ControlServer, Metrics, type Readiness } from '#control'
+import {
+  type Cage,
+  Carrier,
+  checkSmarthost,
+  Destinations,
+  Dispatcher,
+  type Endpoint,
+  nextDueMs,
+  openSink,
+  Pool,
+  Resolver,
+  Signer,
+  type Sink,
+} from '#delivery'
+import { Recogniser, ReturnPaths, SendingDomains } from '#domains'
+import { EventHub, standingEvent } from '#events'
+import { InboundMail, loadReplyRules, makeConcluder, makeSenderNotice, ReportReader } from '#feedback'
+import { Acceptor, Credentials, httpSubmit, InboundServer, SubmissionServer, type TlsMaterial, Tokens } from '#intake'
+import { type Limiter, ProcessLimiter, RedisLimiter } from '#limits'
+import { type NewEvent, Queue, queueWorker, SqliteQueueStore } from '#queue'
+import { loadWarmUpPlan, Reach, Shaping, type Standing, type StandingChange, Standings, WarmUp } from '#reputation'
+import { Breakers, HealthChecks, OwnPath, ProviderRouter, Providers, type SourceAddress } from '#routing'
+import { type Database, loadMasterKey, openDatabase, Records, Vault } from '#store'
+import { SuppressionList, suppressionWorker } from '#suppression'
+
+/** Rule files that are shipped with Relevo. */
+const SHIPPED = join(import.meta.dirname, '../config')
+/** Of the ten seconds that systemd is asked to wait: sessions first, then attempts under way. */
+const SESSIONS_MS = 2000
+const ATTEMPTS_MS = 6000
+const STANDINGS = 'standings'
+
+export type DaemonOptions = {
+  readonly config: Config
+  readonly clock: Clock
+  readonly log: Log
+  /** Path of systemd's credential `relevo-master-key`, when there is one. */
+  readonly credentialFile: string | null
+  /** The version, for /status. */
+  readonly version: string
+  /** Called when the store failed: the process should end, and say so. */
+  readonly onFatal: (error: Fault) => void
+}
+
+/** Where the daemon listens, with the ports really bound. */
+export type Bound = {
+  readonly submission: readonly Endpoint[]
+  readonly submissionTls: readonly Endpoint[]
+  readonly inbound: readonly Endpoint[]
+  readonly http: readonly Endpoint[]
+  readonly metrics: Endpoint | null
+  readonly socket: string
+  readonly sink: Endpoint
+}
+
+/** The whole of Relevo, started back to front (what keeps mail before what takes it) and stopped front to back. */
+export class Daemon implements AsyncDisposable {
+  readonly bound: Bound
+  readonly sink: Sink
+  readonly #stack: AsyncDisposableStack
+  readonly #reload: (config: Config) => readonly string[]
+  readonly #readiness: () => Promise<Readiness>
+
+  private constructor(
+    bound: Bound,
+    sink: Sink,
+    stack: AsyncDisposableStack,
+    reload: (config: Config) => readonly string[],
+    readiness: () => Promise<Readiness>,
+  ) {
+    this.bound = bound
+    this.sink = sink
+    this.#stack = stack
+    this.#reload = reload
+    this.#readiness = readiness
+  }
+
+  static async start(options: DaemonOptions): Promise<Daemon> {
+    await using stack = new AsyncDisposableStack()
+    const parts = await assemble(options, stack)
+    const daemon = new Daemon(parts.bound, parts.sink, stack.move(), parts.reload, parts.readiness)
+    return daemon
+  }
+
+  /** Takes what may change while it runs; returns the keys that wait for a restart. A bad certificate throws and changes nothing. */
+  reload(config: Config): readonly string[] {
+    return this.#reload(config)
+  }
+
+  readiness(): Promise<Readiness> {
+    return this.#readiness()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync()
+  }
+}
+
+async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
+  const { clock, log, credentialFile } = options
+  let { config } = options
+  const startedMs = clock.now()
+  const sandboxed = config.mode === 'sandbox'
+  const directory = config.data_dir
+  makeDataDirectory(directory)
+  const masterKey = loadMasterKey({ file: config.secrets.master_key_file, credentialFile, directory })
+
+  // What keeps.
+  const database: Database = stack.use(
+    await openDatabase({
+      directory,
+      modules: [queueWorker(config.queue), suppressionWorker],
+      onFailure: options.onFatal,
+    }),
+  )
+  const records = new Records(database)
+  const vault = await Vault.open(records, masterKey, clock)
+  const domains = await SendingDomains.open(records, vault, clock)
+  const returnPaths = await ReturnPaths.open(records, vault, clock, config.return_path.valid_days)
+  const credentials = new Credentials(records, clock)
+  const tokens = new Tokens(records, clock)
+  const providers = await Providers.open(records, vault, clock)
+  const suppressions = new SuppressionList(database, records, clock)
+  const limiter: Limiter = stack.use(await openLimiter(config, clock, log))
+  const hub = new EventHub((error) => log.error({ error: messageOf(error) }, 'a listener of events failed'))
+  const queue = stack.use(
+    await Queue.open({
+      store: new SqliteQueueStore(database),
+      config: config.queue,
+      directory,
+      owner: 'local',
+      clock,
+      log,
+      onEvents: (events) => hub.publish(events),
+    }),
+  )
+  hub.listen((events) => logEvents(log, events))
+  hub.listen((events) => {
+    if (events.some((event) => event.type === 'bounced' || event.type === 'complained')) suppressions.wroteElsewhere()
+  })
+
+  // What learns and chooses.
+  const rulesFile = config.rules.replies_file || join(SHIPPED, 'replies.toml')
+  const rules = loadReplyRules(rulesFile)
+  const shaping = Shaping.load(config.rules.shaping_file || join(SHIPPED, 'shaping.toml'))
+  const sources: readonly SourceAddress[] =
+    config.sources.length > 0 ? config.sources : [{ address: '', ehlo: config.hostname }]
+  const tell = (events: readonly NewEvent[]): void => {
+    queue
+      .note(events, [])
+      .catch((error: unknown) => log.error({ error: messageOf(error) }, 'an event could not be kept'))
+  }
+  const standings = await openStandings(config, records, clock, tell)
+  const reach = new Reach(clock, (source, reachable) => {
+    const type = reachable ? 'provider-recovered' : 'provider-paused'
+    tell([
+      standingEvent(type, clock.now(), 'own', {
+        source,
+        reason: reachable ? 'port 25 answers' : 'no MX host could be reached on port 25',
+      }),
+    ])
+  })
+  const warmUp = config.warmup.enabled
+    ? await WarmUp.open(
+        records,
+        loadWarmUpPlan(config.rules.warmup_file || join(SHIPPED, 'warmup.toml')),
+        clock,
+        sources.map((source) => source.address),
+      )
+    : null
+  const breakers = new Breakers(
+    { failures: config.routing.breaker_failures, openMs: config.routing.breaker_open * 1000 },
+    limiter,
+    clock,
+    (id, state, reason) => {
+      const type = state === 'open' ? 'breaker-opened' : 'breaker-closed'
+      tell([standingEvent(type, clock.now(), providers.byName(id)?.name ?? id, { reason })])
+    },
+  )
+  const own = new OwnPath({ sources, standings, reach, warmUp, shaping, limiter, clock })
+  const router = new ProviderRouter({
+    providers,
+    own,
+    breakers,
+    standings,
+    reach,
+    warmUp,
+    overflow: config.warmup.overflow,
+    clock,
+  })
+
+  // What delivers.
+  const tls = readTls(config)
+  let inboundAt: Endpoint | null = null
+  const sink = stack.use(
+    await openSink({
+      listen: sandboxed ? endpointOf(config.sandbox.listen, 'sandbox.listen') : { host: '127.0.0.1', port: 0 },
+      relayListen: { host: '127.0.0.1', port: 0 },
+      hostname: `sink.${config.hostname}`,
+      ...(tls === null ? {} : { tls }),
+      reportsTo: () => inboundAt,
+      clock,
+      log,
+    }),
+  )
+  const cage: Cage = { mx: sink.address, relay: sink.relayAddress! }
+  const pool = new Pool(clock, config.delivery.connection_idle * 1000)
+  const carrier = new Carrier(config.delivery, config.hostname, clock, pool)
+  const signer = new Signer({
+    enabled: config.dkim.sign,
+    keysFor: (name) => domains.keysFor(name),
+    now: () => clock.now(),
+    log,
+  })
+  const lifetimeMs = config.delivery.lifetime * 1000
+  const concluder = makeConcluder({
+    config: config.delivery,
+    rules,
+    nextDueMs: (question) => nextDueMs(config.delivery, question),
+    dsnFor: makeSenderNotice({
+      policy: config.delivery.dsn,
+      hostname: config.hostname,
+      lifetimeMs,
+      content: (id) => queue.content(id),
+    }),
+  })
+  const mailboxProviderOf = (domain: string, hosts: readonly string[] = []): string =>
+    shaping.mailboxProviderOf(domain, hosts)
+  const dispatcher = new Dispatcher({
+    config: config.delivery,
+    maxRecipients: config.return_path.mode === 'message' ? 100 : 1,
+    sandbox: sandboxed ? cage : null,
+    cage,
+    queue,
+    signer,
+    carrier,
+    pool,
+    router,
+    concluder,
+    suppression: suppressions,
+    clock,
+    log,
+    returnPathFor: (claim) => {
+      const { reversePath, sendingDomain, acceptedMs } = claim.message
+      const host = domains.get(sendingDomain)?.bounceHost ?? ''
+      if (reversePath === '' || host === '') return reversePath
+      const kind = config.return_path.mode === 'message' ? 'message' : 'recipient'
+      return returnPaths.make({ kind, recipientKey: claim.recipients[0]!.key }, host, acceptedMs)
+    },
+    destinations: new Destinations({
+      resolver: new Resolver({ servers: config.delivery.dns_servers, clock }),
+      clock,
+      hostname: config.hostname,
+      families: config.delivery.ip,
+      allowNetworks: config.delivery.allow_networks,
+      maxHosts: config.delivery.max_mx_hosts,
+      mailboxProviderOf,
+    }),
+    mailboxProviderOf,
+    limitsOf: (mailboxProvider) => shaping.ruleOf(mailboxProvider),
+  })
+  stack.defer(() => dispatcher.stop(ATTEMPTS_MS))
+  const health = new HealthChecks({
+    providers,
+    breakers,
+    check: async (provider, signal) => {
+      if (provider.kind === 'smarthost') return checkSmarthost(provider, carrier, sandboxed ? cage : null, signal)
+      const closed = sources.filter((source) => reach.unreachable(source.address))
+      return closed.length === 0
+        ? { ok: true, detail: 'direct delivery works' }
+        : {
+            ok: false,
+            detail: `port 25 cannot be reached from ${closed.map((one) => one.address || 'this host').join(', ')}`,
+          }
+    },
+    intervalMs: config.routing.health_interval * 1000,
+    timeoutMs: config.routing.health_timeout * 1000,
+    clock,
+    log,
+  })
+  stack.defer(() => health.stop())
+
+  // What comes back.
+  const reader = new ReportReader(rulesFile, clock, log)
+  stack.defer(() => reader.stop())
+  const inboundMail = new InboundMail({
+    records,
+    queue,
+    returnPaths,
+    read: (content) => reader.read(content),
+    mayForward: async () => {
+      const limit = config.inbound.forward_per_hour
+      if (limit === 0) return false
+      return (await limiter.take('postmaster-forward', { limit, perMs: 3_600_000, burst: limit })).granted
+    },
+    forwardTo: config.inbound.forward_to,
+    hostname: config.hostname,
+    lifetimeMs,
+    sandbox: sandboxed,
+    onSuppressed: () => suppressions.wroteElsewhere(),
+    clock,
+    log,
+  })
+  stack.defer(() => inboundMail.stop())
+  stack.defer(await planRetention(config, queue, log))
+
+  // What is open to others.
+  const acceptor = new Acceptor(
+    {
+      hostname: config.hostname,
+      hideClientAddress: config.submission.hide_client_address,
+      maxBacklog: config.submission.max_backlog,
+      lifetimeMs,
+      sandbox: () => sandboxed,
+    },
+    {
+      queue,
+      domains,
+      limiter,
+      clock,
+      log,
+      presign: (message) => {
+        if (message.notBeforeMs === undefined) signer.presign(message)
+      },
+    },
+  )
+  const recogniser = new Recogniser(domains, returnPaths, config.hostname, config.inbound.local_domains)
+  const refusedInbound = { relay: 0, unknown: 0 }
+  const inbound = await InboundServer.open(config.hostname, config.inbound, tls, {
+    records,
+    limiter,
+    clock,
+    log,
+    recognise: (address) => recogniser.recognise(address),
+    isOurDomain: (domain) => recogniser.isOurDomain(domain),
+    onInbound: () => inboundMail.kick(),
+    onRefused: (why) => {
+      refusedInbound[why] += 1
+    },
+  })
+  stack.defer(() => inbound.stop(SESSIONS_MS))
+  const firstInbound = inbound.addresses[0]
+  if (firstInbound !== undefined) inboundAt = loopbackOf({ host: firstInbound.address, port: firstInbound.port })
+  const readiness = async (): Promise<Readiness> => {
+    const problems: string[] = []
+    if (!acceptor.taking) problems.push('the store failed: no mail is taken')
+    await database.ping().catch((error: unknown) => problems.push(`the store does not answer: ${messageOf(error)}`))
+    return { ready: problems.length === 0, mode: config.mode, problems }
+  }
+  const metrics = new Metrics({
+    hub,
+    log,
+    queueCounts: () => queue.counts(),
+    backlog: () => queue.backlog(),
+    sessions: () => submission.connections,
+    connections: () => pool.open,
+    refusedReturnPaths: () => refusedInbound.unknown,
+    storeStats: () => database.stats(),
+    readiness,
+  })
+  const controlParts = {
+    queue,
+    domains,
+    credentials,
+    tokens,
+    providers,
+    breakers,
+    health,
+    standings,
+    warmUp,
+    suppressions,
+    records,
+    sink: sandboxed ? sink : null,
+    clock,
+    log,
+    maxBodyBytes: config.http.max_body_bytes,
+    status: async () => ({
+      hostname: config.hostname,
+      version: options.version,
+      started_at: isoTime(startedMs),
+      ...(await readiness()),
+      queue: await queue.counts(),
+      backlog: queue.backlog(),
+      sessions: submission.connections,
+      connections: pool.open,
+      lanes: dispatcher.active,
+      limits: limiter.standing(),
+      health: health.list(),
+      paused: standings.list().filter((one) => one.verdict !== 'healthy'),
+      ...(sandboxed ? { sandbox_sink: { taken: sink.taken } } : {}),
+    }),
+  }
+  const submit = (local: boolean) =>
+    httpSubmit({
+      acceptor,
+      tokens,
+      suppression: suppressions,
+      clock,
+      maxMessageBytes: config.submission.max_message_bytes,
+      ...(local
+        ? {
+            submitterOf: () => ({
+              name: 'local:socket',
+              allowed: ['*', '<>'],
+              defaultTags: [],
+              ratePerHour: 0,
+              valid: () => true,
+            }),
+          }
+        : {}),
+    })
+  const socket = config.control.socket || join(directory, 'control.sock')
+  const local = stack.use(await ControlServer.open({ ...controlParts, more: submit(true) }, true))
+  await local.listenUnix(socket)
+  const http: Endpoint[] = []
+  for (const address of config.http.listen) {
+    const { host, port } = endpointOf(address, 'http.listen')
+    const tlsFiles = isLoopback(host) || tls === null ? undefined : { cert: String(tls.cert), key: String(tls.key) }
+    const server = stack.use(await ControlServer.open({ ...controlParts, more: submit(false) }, false, tlsFiles))
+    http.push({ host, port: await server.listenTcp(host, port) })
+  }
+  const submission = await SubmissionServer.open(config.hostname, config.submission, tls, {
+    acceptor,
+    credentials,
+    suppression: suppressions,
+    clock,
+    log,
+  })
+  stack.defer(() => submission.stop(SESSIONS_MS))
+  stack.use(metrics)
+  let metricsAt: Endpoint | null = null
+  if (config.metrics.listen !== '') {
+    const { host, port } = endpointOf(config.metrics.listen, 'metrics.listen')
+    metricsAt = { host, port: await metrics.listen(host, port) }
+  }
+
+  const ends = (kind: 'starttls' | 'tls'): Endpoint[] =>
+    submission.addresses
+      .filter((one) => one.kind === kind)
+      .map(({ address }) => ({ host: address.address, port: address.port }))
+  const bound: Bound = {
+    submission: ends('starttls'),
+    submissionTls: ends('tls'),
+    inbound: inbound.addresses.map(({ address, port }) => ({ host: address, port })),
+    http,
+    metrics: metricsAt,
+    socket,
+    sink: sink.address,
+  }
+  log.info({ mode: config.mode, hostname: config.hostname, data_dir: directory, ...bound }, 'relevo is ready')
+
+  function reload(next: Config): readonly string[] {
+    const fresh = readTls(next)
+    if (fresh !== null) {
+      submission.reloadTls(fresh)
+      inbound.reloadTls(fresh)
+    }
+    const { restart } = diffConfig(config, next)
+    config = next
+    return restart
+  }
+
+  return { bound, sink, reload, readiness }
+}
+
+function makeDataDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw new Fault(`${directory} cannot be made: ${messageOf(error)}`, {
+      code: 'data-dir-not-writable',
+      field: 'data_dir',
+      remedy: 'Choose a directory that the user of Relevo can write, or make it and give it to that user.',
+    })
+  }
+}
+
+async function openLimiter(config: Config, clock: Clock, log: Log): Promise<Limiter> {
+  if (config.limits.driver === 'process') return new ProcessLimiter(clock)
+  const url = readFileSync(config.limits.redis_url_file, 'utf8').trim()
+  return RedisLimiter.open({ url, nodes: config.limits.nodes, clock, log })
+}
+
+/** The verdicts, kept over restarts: each change writes them all, and changes are rare. */
+async function openStandings(
+  config: Config,
+  records: Records,
+  clock: Clock,
+  tell: (events: readonly NewEvent[]) => void,
+): Promise<Standings> {
+  const standings: Standings = new Standings(config.reputation, clock, ({ now }: StandingChange) => {
+    const types = { healthy: 'provider-recovered', degraded: 'provider-degraded', paused: 'provider-paused' } as const
+    tell([standingEvent(types[now.verdict], clock.now(), 'own', { ...now })])
+    const value = JSON.stringify(standings.list().filter((one) => one.verdict !== 'healthy'))
+    void records.write(
+      records.query
+        .insertInto('settings')
+        .values({ name: STANDINGS, value, updated_ms: clock.now() })
+        .onConflict((conflict) => conflict.column('name').doUpdateSet({ value, updated_ms: clock.now() })),
+    )
+  })
+  const kept = await records.readOne(records.query.selectFrom('settings').select('value').where('name', '=', STANDINGS))
+  if (kept !== undefined) standings.restore(JSON.parse(kept.value) as Standing[])
+  return standings
+}
+
+async function planRetention(config: Config, queue: Queue, log: Log): Promise<() => Promise<void>> {
+  const { schedule } = await import('node-cron')
+  const task = schedule(config.queue.cleanup, async () => {
+    try {
+      const removed = await queue.runRetention()
+      log.info({ messages: removed }, 'settled mail past its retention was removed')
+    } catch (error) {
+      log.error({ error: messageOf(error) }, 'the daily clean-up failed; it runs again tomorrow')
+    }
+  })
+  return async () => {
+    await task.destroy()
+  }
+}
+
+/** One line an event: what sysadmins grep for. */
+function logEvents(log: Log, events: readonly NewEvent[]): void {
+  for (const event of events)
+    log.info(
+      {
+        event: event.type,
+        message_id: event.messageId,
+        recipient: event.recipient,
+        provider: event.provider,
+        class: event.class,
+        status: event.status,
+        ...event.detail,
+      },
+      'event',
+    )
+}
+
+function readTls(config: Config): TlsMaterial | null {
+  const { certificate_file: certificateFile, key_file: keyFile, min_version: minVersion } = config.tls
+  if (certificateFile === '') return null
+  return { cert: readFileSync(certificateFile), key: readFileSync(keyFile), minVersion }
+}
+
+function endpointOf(text: string, field: string): ListenAddress {
+  const parsed = parseListen(text)
+  if (parsed !== null) return parsed
+  throw new Fault(`${JSON.stringify(text)} is not an address and port`, {
+    field,
+    remedy: 'Write it as 127.0.0.1:8025 or [::1]:8025.',
+  })
+}
+
+function isLoopback(host: string): boolean {
+  return host.startsWith('127.') || host === '::1'
+}
+
+/** Where a listener on all addresses is reached from here. */
+function loopbackOf({ host, port }: Endpoint): Endpoint {
+  if (host === '0.0.0.0') return { host: '127.0.0.1', port }
+  return host === '::' ? { host: '::1', port } : { host, port }
+}
