@@ -28,7 +28,7 @@ fail() {
 if [ ! -f node_modules/.package-lock.json ] || [ -n "$(find package-lock.json -newer node_modules/.package-lock.json)" ]; then
   command -v npm >/dev/null || fail "npm is missing; run: apt-get install npm (with any Node from 20 on)"
   echo "installing packages"
-  npm ci --ignore-scripts --no-audit --no-fund </dev/null || fail "npm ci --ignore-scripts failed; see above"
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null || fail "npm ci --ignore-scripts failed; see above"
 fi
 case $(uname -m) in
   aarch64 | arm64) arch=arm64 ;;
@@ -127,14 +127,17 @@ echo "running $total test files"
 
 echo
 # Counted are the tests inside the files; a file that failed without one of its own (a hang, a crash) counts as one.
-awk -v status="$(cat "$status")" -v total="$total" -v limit="$LIMIT_S" '
+awk -v status="$(cat "$status")" -v total="$total" -v limit="$LIMIT_S" -v names="$*" '
   /^ *# left out: / { sub(/^ *# /, ""); if (!($0 in seen)) { seen[$0] = 1; print } }
   /^    ok [0-9]+/ && !/# SKIP/ { passed++ }
   /^    not ok [0-9]+/ { failed++; inner++ }
-  /^(not )?ok [0-9]+ - / { files++; if ($1 == "not") { if (!inner) failed++; broken = broken "  " $0 "\n" } inner = 0 }
+  /^(not )?ok [0-9]+ - / { files++; for (i = 1; i <= NF; i++) ended[$i] = 1; if ($1 == "not") { if (!inner) failed++; broken = broken "  " $0 "\n" } inner = 0 }
   END {
     if (broken != "") printf "failed files:\n%s", broken
     if (files < total) { printf "%d of %d files did not end (limit %d s)\n", total - files, total, limit; failed += total - files }
+    # A file that died beside one that hung loses its name in the output of tap.
+    count = split(names, each, " ")
+    for (i = 1; i <= count; i++) if (!(each[i] in ended)) printf "no result under its own name: %s\n", each[i]
     if (status != 0 && !failed) failed = 1
     printf "%d passed, %d failed\n", passed, failed
     exit failed > 0
