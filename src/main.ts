@@ -25,4 +25,7 @@ process.exitCode = await run(process.argv.slice(2), {
     for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort(name))
     return stop.signal
   },
+  onHangup(listener) {
+    process.on('SIGHUP', listener)
+  },
 })

@@ -13,6 +13,8 @@ export type Io = {
   readonly stderr: Writable
   /** From here on INT and TERM abort the signal instead of ending the process. */
   catchSignals(): AbortSignal
+  /** Calls the listener at each HUP, which otherwise ends the process. */
+  onHangup(listener: () => void): void
 }
 
 export type Option = {

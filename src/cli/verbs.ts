@@ -4,6 +4,7 @@ export type VerbEntry = { readonly name: string; readonly summary: string; load(
 
 /** Every verb with its line of --help; the file of a verb is loaded when it is called. */
 export const VERBS: readonly VerbEntry[] = [
+  entry('serve', 'run the mail server in the foreground', async () => (await import('./verbs/serve.ts')).serve),
   entry('status', 'show the health of the running daemon', async () => (await import('./verbs/standing.ts')).status),
   entry('send', 'hand in a message', async () => (await import('./verbs/send.ts')).send),
   entry('queue', 'list and steer the mail that is kept', async () => (await import('./verbs/queue.ts')).queue),

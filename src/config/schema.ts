@@ -145,7 +145,9 @@ export const ConfigSchema = Type.Object(
         live: true,
       }),
       key_file: text('PEM file with the private key.', '', { format: 'shared-secret-file', live: true }),
-      min_version: choice('The oldest TLS version the listeners speak.', ['TLSv1.2', 'TLSv1.3'], 'TLSv1.2'),
+      min_version: choice('The oldest TLS version the listeners speak.', ['TLSv1.2', 'TLSv1.3'], 'TLSv1.2', {
+        live: true,
+      }),
     }),
     queue: section('How mail is kept until every recipient is settled.', {
       retention_days: days('Settled messages are removed after this many days.', 30, 1, 3650),

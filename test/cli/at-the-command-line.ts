@@ -35,6 +35,7 @@ export async function relevo(argv: readonly string[], around: Around = {}): Prom
     stdout,
     stderr,
     catchSignals: () => new AbortController().signal,
+    onHangup: () => {},
   }
   const code = await run(argv, io)
   return { code, stdout: stdout.text, stderr: stderr.text }

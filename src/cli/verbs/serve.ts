@@ -1,0 +1,93 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { EX, Fault, type Log, messageOf, openLog, systemClock } from '#base'
+import { ConfigFault } from '#config'
+import { loadFor } from '../load-config.ts'
+import type { Command, Invocation } from '../verb.ts'
+import { versionOfPackage } from '../version-of-package.ts'
+
+const CREDENTIAL = 'relevo-master-key'
+
+export const serve: Command = {
+  summary: 'Runs the mail server in the foreground.',
+  help: 'TERM and INT stop it in good order: sessions and attempts under way may end first. HUP reads the configuration and the certificates again; a bad file leaves the old one running. Without a configuration file it runs in sandbox mode.',
+  async run(invocation) {
+    const { args, io } = invocation
+    const { config, files } = await loadFor(args, io, true)
+    const log = openLog(config.log.level)
+    const asked = io.catchSignals()
+    const { Daemon } = await import('../../daemon.ts')
+    const ended = Promise.withResolvers<Fault | null>()
+    asked.addEventListener('abort', () => ended.resolve(null))
+    if (asked.aborted) ended.resolve(null)
+    log.info({ mode: config.mode, files }, 'relevo starts')
+    {
+      await using daemon = await Daemon.start({
+        config,
+        clock: systemClock,
+        log,
+        credentialFile: credentialFile(io.env.CREDENTIALS_DIRECTORY),
+        version: versionOfPackage(),
+        onFatal: (fault) => ended.resolve(fault),
+      }).catch((error: unknown) => {
+        throw cannotListen(error) ?? error
+      })
+      io.onHangup(() => void reload(invocation, (next) => daemon.reload(next), log))
+      const fault = await ended.promise
+      if (fault !== null) {
+        log.error({ error: fault.message, remedy: fault.remedy }, 'relevo cannot go on')
+        throw fault
+      }
+      log.info({ signal: String(asked.reason) }, 'relevo stops')
+    }
+    log.info({}, 'relevo has stopped')
+    return EX.OK
+  },
+}
+
+/** HUP. Whatever is wrong with the new configuration is told, and the old one goes on. */
+async function reload(
+  { args, io }: Invocation,
+  apply: (next: Awaited<ReturnType<typeof loadFor>>['config']) => readonly string[],
+  log: Log,
+): Promise<void> {
+  try {
+    const { config, files } = await loadFor(args, io, true)
+    const restart = apply(config)
+    log.info({ files }, 'the configuration and the certificates were read again')
+    if (restart.length > 0) log.warn({ keys: restart }, 'these changes wait for the next start')
+  } catch (error) {
+    const problems = error instanceof ConfigFault ? error.problems : [{ message: messageOf(error) }]
+    log.error({ problems }, 'the new configuration is not used; the old one goes on')
+  }
+}
+
+function credentialFile(directory: string | undefined): string | null {
+  const path = join(directory ?? '', CREDENTIAL)
+  return directory !== undefined && existsSync(path) ? path : null
+}
+
+/** A port that is taken or forbidden is the operator's matter, not a bug. */
+function cannotListen(error: unknown): Fault | null {
+  if (!(error instanceof Error) || !('syscall' in error) || !['listen', 'bind'].includes(String(error.syscall)))
+    return null
+  const { code, address, port } = error as { code?: string; address?: string; port?: number }
+  const where = port === undefined ? String(address) : `${address?.includes(':') ? `[${address}]` : address}:${port}`
+  if (code === 'EADDRINUSE')
+    return new Fault(`cannot listen on ${where}: another program has it`, {
+      code: 'address-in-use',
+      exitCode: EX.UNAVAILABLE,
+      remedy: `See which with: ss -ltnp 'sport = :${port}'; stop it, or give Relevo another address`,
+    })
+  if (code === 'EACCES')
+    return new Fault(`cannot listen on ${where}: ports under 1024 need a privilege`, {
+      code: 'forbidden',
+      exitCode: EX.NOPERM,
+      remedy: 'Start it by systemd, give it CAP_NET_BIND_SERVICE, or set higher ports',
+    })
+  return new Fault(`cannot listen on ${where}: ${error.message}`, {
+    code: 'cannot-listen',
+    exitCode: EX.UNAVAILABLE,
+    remedy: 'Give addresses that this host has',
+  })
+}
