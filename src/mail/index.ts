@@ -5,6 +5,8 @@ export { type AddressOptions, formatAddress, parseAddress, parsePath } from './a
 export { type CompleteOptions, completeMessage } from './complete.ts'
 export { dkimPublicKey, dkimRecordValue, type GeneratedDkimKey, generateDkimKey, loadDkimKey } from './dkim/keys.ts'
 export { signMessage } from './dkim/sign.ts'
+export { composeDsn, composeForward, type DsnOptions } from './dsn/compose-dsn.ts'
+export { type Part, readHeaders, readParts } from './dsn/mime-tree.ts'
 export { decodeWords, encodeWords } from './encoded-words.ts'
 export { fieldValue, findField, makeField, prependFields, readFields, removeFields, splitMessage } from './header.ts'
 export { type Mailbox, parseMailboxes } from './mailboxes.ts'

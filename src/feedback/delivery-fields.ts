@@ -1,0 +1,78 @@
+import type { Part } from '#mail'
+
+/** One per-recipient group of a delivery-status part (RFC 3464 §2.3), as it stands. */
+export type StatusGroup = {
+  readonly address: string
+  readonly action: string
+  readonly status: string
+  readonly diagnostic: string
+}
+
+const MAX_GROUPS = 200
+const TYPES = new Set(['message/delivery-status', 'message/global-delivery-status'])
+
+/** The groups of all delivery-status parts; of any text that carries their fields when no part has the right type. */
+export function readStatusGroups(parts: readonly Part[]): readonly StatusGroup[] {
+  const typed = parts.filter((part) => TYPES.has(part.type))
+  const holders =
+    typed.length > 0
+      ? typed
+      : parts.filter(
+          (part) => /^(final|original)-recipient\s*:/im.test(part.text) && /^(action|status)\s*:/im.test(part.text),
+        )
+  return holders.flatMap((part) => groupsOf(part.text)).slice(0, MAX_GROUPS)
+}
+
+function groupsOf(text: string): StatusGroup[] {
+  const groups: Map<string, string>[] = [new Map()]
+  let name = ''
+  for (const line of text.split('\n')) {
+    const current = groups.at(-1)!
+    if (line.trim() === '') {
+      // A group ends here; some writers put blank lines inside one, so it only begins anew with its first field.
+      name = ''
+      continue
+    }
+    if (/^[ \t]/.test(line) && name !== '') {
+      current.set(name, `${current.get(name)} ${line.trim()}`.slice(0, 2000))
+      continue
+    }
+    const field = /^([A-Za-z][A-Za-z0-9-]{1,40})\s*:[ \t]*(.*)$/.exec(line)
+    if (field === null) {
+      name = ''
+      continue
+    }
+    name = field[1]!.toLowerCase()
+    const starts = name === 'final-recipient' || name === 'original-recipient'
+    if (starts && (current.has(name) || current.has('action') || current.has('status'))) {
+      if (groups.length >= MAX_GROUPS) break
+      groups.push(new Map([[name, field[2]!.trim()]]))
+    } else if (!current.has(name)) current.set(name, field[2]!.trim())
+    else name = ''
+  }
+  return groups
+    .filter((group) => group.has('final-recipient') || group.has('original-recipient'))
+    .map((group) => {
+      const final = addressIn(group.get('final-recipient') ?? '')
+      const original = addressIn(group.get('original-recipient') ?? '')
+      const diagnostic = (group.get('diagnostic-code') ?? '').replace(/^[a-z0-9-]{1,20}\s*;\s*/i, '')
+      return {
+        address: final.includes('@') ? final : original.includes('@') ? original : final || original,
+        action: (group.get('action') ?? '').toLowerCase().split(/[\s(;]/, 1)[0]!,
+        status: /[245]\.\d{1,3}\.\d{1,3}/.exec(group.get('status') ?? '')?.[0] ?? '',
+        diagnostic,
+      }
+    })
+}
+
+/** `rfc822; <user@example>` and its relatives, without type and brackets. */
+export function addressIn(value: string): string {
+  const bare = value
+    .replace(/^(rfc822|utf-8|smtp|x400|x500|local|unknown|lotus notes)\s*;\s*/i, '')
+    .trim()
+    .replace(/^"(.{0,300})"$/, '$1')
+  const bracketed = /<([^<>\s]{1,320})>/.exec(bare)?.[1]
+  const found =
+    bracketed ?? /[^\s<>()[\],;:"]{1,200}@[^\s<>()[\],;:"]{1,255}/.exec(bare)?.[0] ?? bare.split(/\s/, 1)[0]!
+  return found.replace(/^(rfc822|smtp|mailto)[;:]/i, '').replace(/[.,;:>]+$/, '')
+}

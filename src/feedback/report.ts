@@ -1,0 +1,249 @@
+import { type Part, readHeaders, readParts } from '#mail'
+import { addressIn, readStatusGroups, type StatusGroup } from './delivery-fields.ts'
+import { readPlainBounce } from './plain-bounce.ts'
+import { codeIn, enhancedIn, type ReplyRules } from './replies.ts'
+
+export type ReportKind = 'bounce' | 'complaint' | 'auto-reply' | 'delay' | 'success' | 'challenge' | 'report' | 'other'
+
+export type ReportedRecipient = {
+  readonly address: string
+  /** `failed`, `delayed`, `delivered`, `relayed`, `expanded`, or empty. */
+  readonly action: string
+  readonly status: string | null
+  readonly smtpCode: string | null
+  readonly class: string
+  readonly hard: boolean | null
+  readonly diagnostic: string
+}
+
+/** What a mail that came back is, and whom it speaks of. */
+export type Report = {
+  readonly kind: ReportKind
+  readonly recipients: readonly ReportedRecipient[]
+  readonly originalMessageId: string | null
+  /** Envelope sender of the enclosed original: for complaints, where our token stands. */
+  readonly originalReturnPath: string | null
+}
+
+const NOTHING: Omit<Report, 'kind'> = { recipients: [], originalMessageId: null, originalReturnPath: null }
+const GOOD = new Set(['delivered', 'relayed', 'expanded'])
+
+const AUTO_SUBJECT =
+  /^\W{0,3}(re:\s*)?(auto(matic|matische|matica|mática)?[\s-]?(reply|response|antwort|risposta|respuesta)|auto:|automatic|autoreply|out of (the )?office|vacation|away from|on (annual )?leave|abwesenheit|réponse automatique|respuesta automática|risposta automatica|resposta automática|afwezig|自動返信|自动回复)/i
+const BOUNCE_SUBJECT =
+  /undeliver|deliver(y|ed)? (status|fail|problem|error|report|has failed|incomplete)|returned (mail|to sender)|failure notice|mail (delivery|system) |mail failure|(message|mail) (could )?not (be )?delivered|non[- ]?deliver|not been delivered|failed delivery|unzustellbar|nicht zugestellt|non remis|échec|no se (ha )?pud|no entregad|mancata consegna|não entreg|returned email|returned message|bounce|rejected|warning: (could not|message)|delayed mail|delivery notification|配信|エラー|退信|недоставл/i
+const BOUNCE_SENDER =
+  /mailer[-_. ]?daemon|postmaster|mail delivery|maildeliverysystem|mail system|mail administrator|system administrator|bounce|noreply-mail|delivery (subsystem|service)|mdaemon|microsoftexchange/i
+const DELAY_WORDS =
+  /(will|we.?ll) (keep|continue) (trying|to try)|still being (tried|retried)|will be (re)?tried|delivery (attempts )?will (continue|be)|delayed mail|message (is|has been|still) (being )?delayed|delivery (is|has been) delayed|warning message only|you do not need to resend|do not need to resend|not been delivered (yet|within)|delivery status notification \(delay\)|has not yet been delivered/i
+const CHALLENGE_WORDS =
+  /(confirm|verify) (that )?you(r message| are (a )?(human|real|not))|click (on )?(the|this) (link|url) (below )?(to|and) (confirm|deliver|release|verify)|sender verification|spam ?arrest|boxbe|challenge[- ]response|please confirm your (message|email|mail|e-mail) |waiting list|one-time (confirmation|verification)|held (in|until).{0,60}(confirm|verif)/i
+
+/** Reads a mail that came back. Never throws; what it cannot make out is `other` and changes nothing. */
+export function readReport(raw: Uint8Array, rules: ReplyRules): Report {
+  const parts = readParts(raw)
+  const top = parts[0]
+  if (top === undefined) return { kind: 'other', ...NOTHING }
+  const original = originalOf(parts)
+  const reportType = (top.parameters.get('report-type') ?? '').toLowerCase()
+  const feedback = parts.find((part) => part.type === 'message/feedback-report')
+  if (feedback !== undefined || reportType === 'feedback-report') return complaint(feedback, original, rules)
+  if (reportType === 'tlsrpt' || isAggregate(top, parts)) return { kind: 'report', ...NOTHING }
+  if (
+    reportType === 'disposition-notification' ||
+    parts.some((part) => part.type === 'message/disposition-notification')
+  )
+    return { kind: 'other', ...NOTHING }
+  const groups = readStatusGroups(parts)
+  if (groups.length > 0) return fromGroups(groups, parts, original, rules)
+  return fromText(top, parts, original, rules)
+}
+
+/** The fixed line of `relevo bounce parse`. */
+export function parseBounceFile(raw: Uint8Array, rules: ReplyRules): Pick<Report, 'kind' | 'recipients'> {
+  const { kind, recipients } = readReport(raw, rules)
+  return { kind, recipients }
+}
+
+type Original = { readonly headers: ReadonlyMap<string, string> } | null
+
+function originalOf(parts: readonly Part[]): Original {
+  const at = parts.findIndex(
+    (part) =>
+      part.depth > 0 &&
+      (part.type === 'message/rfc822' ||
+        part.type === 'text/rfc822-headers' ||
+        part.type === 'message/global' ||
+        part.type === 'message/global-headers'),
+  )
+  const part = parts[at]
+  if (part === undefined) return null
+  return { headers: readHeaders(part.text) }
+}
+
+function enclosedFacts(original: Original): Pick<Report, 'originalMessageId' | 'originalReturnPath'> {
+  const id = original?.headers.get('message-id') ?? ''
+  const path = original?.headers.get('return-path') ?? ''
+  return { originalMessageId: id === '' ? null : id, originalReturnPath: path === '' ? null : addressIn(path) }
+}
+
+/** RFC 5965; some providers leave out the fields and say the recipient in the original's header only. */
+function complaint(feedback: Part | undefined, original: Original, _rules: ReplyRules): Report {
+  const fields = readHeaders(feedback?.text ?? '')
+  const facts = enclosedFacts(original)
+  const path = fields.get('original-mail-from')
+  const told = [
+    fields.get('original-rcpt-to'),
+    fields.get('removal-recipient'),
+    original?.headers.get('x-hmxmroriginalrecipient'),
+    original?.headers.get('to'),
+  ]
+  const address = told.map((value) => addressIn(value ?? '')).find((value) => value.includes('@'))
+  return {
+    kind: 'complaint',
+    recipients:
+      address === undefined
+        ? []
+        : [
+            {
+              address,
+              action: '',
+              status: null,
+              smtpCode: null,
+              class: 'complaint',
+              hard: null,
+              diagnostic: fields.get('feedback-type') ?? '',
+            },
+          ],
+    originalMessageId: facts.originalMessageId,
+    originalReturnPath: path === undefined ? facts.originalReturnPath : addressIn(path),
+  }
+}
+
+function isAggregate(top: Part, parts: readonly Part[]): boolean {
+  const subject = top.headers.get('subject') ?? ''
+  return /report[- ]domain:|^dmarc\b.{0,40}report/i.test(subject) && parts.some((part) => /zip|xml/.test(part.type))
+}
+
+function fromGroups(
+  groups: readonly StatusGroup[],
+  parts: readonly Part[],
+  original: Original,
+  rules: ReplyRules,
+): Report {
+  const plain = parts.find((part) => part.type.startsWith('text/') && part.depth <= 1)?.text ?? ''
+  const seen = new Map<string, ReportedRecipient>()
+  for (const group of groups) {
+    const key = `${group.address.toLowerCase()} ${group.action}`
+    if (group.address !== '' && !seen.has(key)) seen.set(key, recipientOf(group, plain, rules))
+  }
+  const recipients = [...seen.values()]
+  const failed = recipients.filter((one) => !GOOD.has(one.action) && one.action !== 'delayed')
+  const kind = failed.length > 0 ? 'bounce' : recipients.some((one) => one.action === 'delayed') ? 'delay' : 'success'
+  return { kind, recipients, ...enclosedFacts(original) }
+}
+
+function recipientOf(group: StatusGroup, plain: string, rules: ReplyRules): ReportedRecipient {
+  // The fields first; where they say nothing, what the text for people says about this address.
+  const generic = group.status === '' || /^[45]\.0\.0$/.test(group.status)
+  const diagnostic = group.diagnostic !== '' ? group.diagnostic : near(plain, group.address)
+  const status = generic ? enhancedIn(diagnostic) || group.status : group.status
+  const action =
+    group.action === ''
+      ? status.startsWith('2')
+        ? 'delivered'
+        : status.startsWith('4')
+          ? 'delayed'
+          : 'failed'
+      : group.action
+  if (GOOD.has(action) || action === 'delayed')
+    return {
+      address: group.address,
+      action,
+      status: status || null,
+      smtpCode: codeIn(diagnostic) || null,
+      class: action,
+      hard: null,
+      diagnostic,
+    }
+  const code = codeIn(diagnostic)
+  const classified = rules.classify({
+    text: diagnostic || status,
+    ...(status === '' ? {} : { enhanced: status }),
+    ...(code === '' ? {} : { code: Number(code) }),
+  })
+  return {
+    address: group.address,
+    action,
+    status: status || null,
+    smtpCode: code || null,
+    class: classified.class,
+    hard: classified.hard,
+    diagnostic,
+  }
+}
+
+function near(text: string, address: string): string {
+  const at = text.toLowerCase().indexOf(address.toLowerCase())
+  return at < 0 ? '' : text.slice(at, at + 600).replace(/\s+/g, ' ')
+}
+
+function fromText(top: Part, parts: readonly Part[], original: Original, rules: ReplyRules): Report {
+  const subject = top.headers.get('subject') ?? ''
+  const from = top.headers.get('from') ?? ''
+  const text = parts
+    .filter((part) => part.depth <= 1 && (part.type.startsWith('text/') || part.type === ''))
+    .map((part) => (part.type === 'text/html' ? stripTags(part.text) : part.text))
+    .join('\n')
+  const failedHeader = top.headers.get('x-failed-recipients')
+  const auto = top.headers.get('auto-submitted') ?? ''
+  const daemon = BOUNCE_SENDER.test(from) || /^<>$/.test(top.headers.get('return-path') ?? '')
+  if (failedHeader === undefined && !(daemon && BOUNCE_SUBJECT.test(subject))) {
+    if (CHALLENGE_WORDS.test(text.slice(0, 20_000))) return { kind: 'challenge', ...NOTHING }
+    const replied =
+      AUTO_SUBJECT.test(subject) ||
+      /auto-(replied|generated)/i.test(auto) ||
+      ['x-autoreply', 'x-autorespond', 'x-auto-response-suppress', 'x-autoresponder'].some((name) =>
+        top.headers.has(name),
+      ) ||
+      /auto_reply/i.test(top.headers.get('precedence') ?? '')
+    if (replied && !daemon) return { kind: 'auto-reply', ...NOTHING }
+    if (!daemon) return { kind: 'other', ...NOTHING }
+  }
+  const own = new Set(
+    [top.headers.get('to'), from, original?.headers.get('from')].map((value) => addressIn(value ?? '').toLowerCase()),
+  )
+  const told =
+    failedHeader === undefined
+      ? readPlainBounce(text, own)
+      : failedHeader
+          .split(',')
+          .map((one) => ({ address: addressIn(one), text: near(text, addressIn(one)) || text.slice(0, 1000) }))
+  if (told.length === 0)
+    return { kind: AUTO_SUBJECT.test(subject) ? 'auto-reply' : 'other', ...NOTHING, ...enclosedFacts(original) }
+  const delayed =
+    DELAY_WORDS.test(text.slice(0, 20_000)) && !/permanent|giving up|final failure/i.test(text.slice(0, 20_000))
+  const recipients = told.map(({ address, text: why }): ReportedRecipient => {
+    const classified = rules.classify({ text: why })
+    return {
+      address,
+      action: delayed ? 'delayed' : 'failed',
+      status: enhancedIn(why) || null,
+      smtpCode: codeIn(why) || null,
+      class: delayed ? 'delayed' : classified.class,
+      hard: delayed ? null : classified.hard,
+      diagnostic: why,
+    }
+  })
+  return { kind: delayed ? 'delay' : 'bounce', recipients, ...enclosedFacts(original) }
+}
+
+function stripTags(html: string): string {
+  return html
+    .replace(/<(br|p|div|tr|li|h\d)\b[^<>]{0,500}>/gi, '\n')
+    .replace(/<[^<>]{0,1000}>/g, ' ')
+    .replaceAll('&lt;', '<')
+    .replaceAll('&gt;', '>')
+    .replaceAll('&nbsp;', ' ')
+    .replaceAll('&amp;', '&')
+}

@@ -1,0 +1,141 @@
+// A tolerant reader of the MIME structure of mail from strangers: LF or CRLF, missing ends, lying types. Bounded in
+// depth, parts and bytes, and iterative, so that no mail costs more than its own length.
+
+export type Part = {
+  /** Field names in small letters; the first of each name counts, all values unfolded. */
+  readonly headers: ReadonlyMap<string, string>
+  readonly type: string
+  readonly parameters: ReadonlyMap<string, string>
+  /** Decoded from base64 or quoted-printable, as Latin-1 or UTF-8. */
+  readonly text: string
+  readonly depth: number
+}
+
+const MAX_PARTS = 100
+const MAX_DEPTH = 10
+const MAX_BYTES = 2_097_152
+const MAX_HEADERS = 500
+
+/** All parts in order: containers first, then what they hold. The first is the mail itself. */
+export function readParts(raw: Uint8Array): readonly Part[] {
+  const source = Buffer.from(raw.buffer, raw.byteOffset, Math.min(raw.byteLength, MAX_BYTES))
+    .toString('latin1')
+    .replaceAll('\r\n', '\n')
+    .replaceAll('\r', '\n')
+  const parts: Part[] = []
+  const waiting: { text: string; depth: number }[] = [{ text: source, depth: 0 }]
+  while (waiting.length > 0 && parts.length < MAX_PARTS) {
+    const { text, depth } = waiting.shift()!
+    const { headers, body } = splitHead(text)
+    const { value: type, parameters } = readType(headers.get('content-type') ?? '')
+    const boundary = parameters.get('boundary')
+    const decoded = decodeBody(body, headers.get('content-transfer-encoding') ?? '', parameters.get('charset') ?? '')
+    parts.push({ headers, type, parameters, text: decoded, depth })
+    if (depth >= MAX_DEPTH) continue
+    const inner: string[] =
+      type.startsWith('multipart/') && boundary
+        ? splitAt(body, boundary)
+        : type === 'message/rfc822' || type === 'message/global'
+          ? [decoded]
+          : []
+    waiting.unshift(...inner.slice(0, MAX_PARTS).map((one) => ({ text: one, depth: depth + 1 })))
+  }
+  return parts
+}
+
+/** The head of a message or of a block of fields. */
+export function readHeaders(text: string): ReadonlyMap<string, string> {
+  return splitHead(`${text}\n\n`).headers
+}
+
+function splitHead(text: string): { headers: Map<string, string>; body: string } {
+  const headers = new Map<string, string>()
+  let at = 0
+  let name = ''
+  while (at < text.length && headers.size < MAX_HEADERS) {
+    const end = text.indexOf('\n', at)
+    const line = text.slice(at, end < 0 ? text.length : end)
+    if (line === '') {
+      at = end < 0 ? text.length : end + 1
+      return { headers, body: text.slice(at) }
+    }
+    const colon = line.indexOf(':')
+    if ((line[0] === ' ' || line[0] === '\t') && name !== '')
+      headers.set(name, `${headers.get(name)} ${line.trim()}`.slice(0, 4000))
+    else if (colon > 0 && !/\s/.test(line.slice(0, colon).trimEnd())) {
+      name = line.slice(0, colon).trimEnd().toLowerCase()
+      if (headers.has(name)) name = ''
+      else headers.set(name, line.slice(colon + 1).trim())
+    } else if (line.startsWith('From ') || line.startsWith('>From ')) name = ''
+    else return { headers, body: text.slice(at) }
+    at = end < 0 ? text.length : end + 1
+  }
+  return { headers, body: text.slice(at) }
+}
+
+function readType(value: string): { value: string; parameters: Map<string, string> } {
+  const parameters = new Map<string, string>()
+  const [type = '', ...rest] = value.split(';')
+  for (const one of rest) {
+    const equals = one.indexOf('=')
+    if (equals < 0) continue
+    const text = one.slice(equals + 1).trim()
+    parameters.set(
+      one.slice(0, equals).trim().toLowerCase(),
+      text.startsWith('"') ? text.slice(1).replace(/".*$/s, '') : text.split(/\s/, 1)[0]!,
+    )
+  }
+  return { value: type.trim().toLowerCase(), parameters }
+}
+
+function splitAt(body: string, boundary: string): string[] {
+  const parts: string[] = []
+  const mark = `--${boundary}`
+  let from = -1
+  let at = body.startsWith(mark) ? 0 : body.indexOf(`\n${mark}`)
+  while (at >= 0) {
+    const start = body[at] === '\n' ? at + 1 : at
+    if (from >= 0) parts.push(body.slice(from, at))
+    const lineEnd = body.indexOf('\n', start)
+    if (body.startsWith('--', start + mark.length) || lineEnd < 0) return parts
+    from = lineEnd + 1
+    // The next boundary may follow at once.
+    at = body.startsWith(mark, from) ? from : body.indexOf(`\n${mark}`, from)
+    if (parts.length >= MAX_PARTS) return parts
+  }
+  if (from >= 0) parts.push(body.slice(from))
+  return parts
+}
+
+function decodeBody(body: string, encoding: string, charset: string): string {
+  let bytes: Buffer
+  switch (encoding.trim().toLowerCase()) {
+    case 'base64':
+      bytes = Buffer.from(body, 'base64')
+      break
+    case 'quoted-printable':
+      bytes = Buffer.from(
+        body
+          .replace(/=[ \t]*\n/g, '')
+          .replace(/=([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
+        'latin1',
+      )
+      break
+    default:
+      bytes = Buffer.from(body, 'latin1')
+  }
+  return decodeText(bytes, charset).replaceAll('\r\n', '\n')
+}
+
+function decodeText(bytes: Buffer, charset: string): string {
+  const label = charset.trim().toLowerCase()
+  if (label === '' || label === 'us-ascii' || label === 'iso-8859-1' || label === 'utf-8') {
+    const text = bytes.toString('utf8')
+    return text.includes('\ufffd') ? bytes.toString('latin1') : text
+  }
+  try {
+    return new TextDecoder(label).decode(bytes)
+  } catch {
+    return bytes.toString('latin1')
+  }
+}
