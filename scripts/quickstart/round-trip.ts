@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { createConnection } from 'node:net'
+import { createConnection, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
 import { promisify } from 'node:util'
 import { dkimVerify } from 'mailauth/lib/dkim/verify.js'
 import { createTransport, type Transporter } from 'nodemailer'
@@ -72,10 +74,7 @@ export class RoundTrip {
     const to = this.#somebody('friend')
     const text = `Round trip ${randomBytes(8).toString('hex')}.\r\n`
     const messageId = `<${randomBytes(8).toString('hex')}@${DOMAIN}>`
-    let socket: { authorized?: boolean; getProtocol?(): string | null } | null = null
-    const reply = await this.#send(to, { text, messageId }, (found) => {
-      socket = found
-    })
+    const { reply, protocol, verified } = await this.#sendRaw(to, text, messageId)
     const id = /queued as (\S+)$/.exec(reply)?.[1] ?? ''
     const kept = await this.#until(id, (recipient) => OUTCOMES.includes(recipient.state))
     const mails = await this.#sunk(to)
@@ -83,9 +82,8 @@ export class RoundTrip {
     const raw = await this.#running.api.bytes(`/sandbox/mails/${mail.id}`)
     const split = raw.indexOf('\r\n\r\n')
     const sinkMessageId = /^Message-ID: *(<[^>]*>)/im.exec(raw.subarray(0, split).toString('latin1'))?.[1] ?? ''
-    const connection = socket as { authorized?: boolean; getProtocol?(): string | null } | null
     return {
-      submitted: { reply, id, protocol: connection?.getProtocol?.() ?? '', verified: connection?.authorized === true },
+      submitted: { reply, id, protocol, verified },
       kept: {
         id: kept.id,
         state: kept.recipients[0]?.state ?? '',
@@ -258,36 +256,7 @@ export class RoundTrip {
     return `${rule}-${randomBytes(4).toString('hex')}@${domain}`
   }
 
-  async #send(
-    to: string,
-    more: { text?: string; messageId?: string } = {},
-    onSocket: (socket: never) => void = () => {},
-  ): Promise<string> {
-    if (more.messageId !== undefined) {
-      // nodemailer shows its socket only from the inside of a connection of its own.
-      const { default: SMTPConnection } = await import('nodemailer/lib/smtp-connection/index.js' as string)
-      const connection = new SMTPConnection({
-        host: '127.0.0.1',
-        port: this.#running.ports.starttls,
-        requireTLS: true,
-        tls: { ca: readFileSync(this.#running.certificates.caFile), servername: 'localhost' },
-      })
-      await new Promise<void>((resolve, reject) => {
-        connection.once('error', reject)
-        connection.connect(resolve)
-      })
-      onSocket(connection._socket as never)
-      await promisify(connection.login.bind(connection))({ user: this.#secrets.username, pass: this.#secrets.password })
-      const raw = `From: Quick start <app@${DOMAIN}>\r\nTo: <${to}>\r\nSubject: Round trip\r\nMessage-ID: ${more.messageId}\r\n\r\n${more.text}`
-      const { response } = (await promisify(connection.send.bind(connection))(
-        { from: `app@${DOMAIN}`, to: [to] },
-        raw,
-      )) as {
-        response: string
-      }
-      connection.quit()
-      return response
-    }
+  async #send(to: string): Promise<string> {
     const { response } = await this.#mailer.sendMail({
       from: `app@${DOMAIN}`,
       to,
@@ -295,6 +264,37 @@ export class RoundTrip {
       text: 'Hello.',
     })
     return response ?? ''
+  }
+
+  /** One message byte for byte, by a client of our own lines: what it saw of the certificate is its own. */
+  async #sendRaw(
+    to: string,
+    text: string,
+    messageId: string,
+  ): Promise<{ reply: string; protocol: string; verified: boolean }> {
+    const { certificates, ports } = this.#running
+    const plain = new Dialogue(createConnection({ port: ports.starttls, host: '127.0.0.1' }))
+    await plain.say(null)
+    await plain.say('EHLO client.test')
+    await plain.say('STARTTLS')
+    const secure = connectTls({
+      socket: plain.release(),
+      ca: readFileSync(certificates.caFile),
+      servername: 'localhost',
+    })
+    await once(secure, 'secureConnect')
+    const [protocol, verified] = [secure.getProtocol() ?? '', secure.authorized]
+    const session = new Dialogue(secure)
+    await session.say('EHLO client.test')
+    const { username, password } = this.#secrets
+    await session.say(`AUTH PLAIN ${Buffer.from(`\0${username}\0${password}`).toString('base64')}`)
+    await session.say(`MAIL FROM:<app@${DOMAIN}>`)
+    await session.say(`RCPT TO:<${to}>`)
+    await session.say('DATA')
+    const head = `From: Quick start <app@${DOMAIN}>\r\nTo: <${to}>\r\nSubject: Round trip\r\nMessage-ID: ${messageId}`
+    const reply = await session.say(`${head}\r\n\r\n${text}.`)
+    secure.end('QUIT\r\n')
+    return { reply, protocol, verified }
   }
 
   async #sunk(to: string): Promise<SinkMail[]> {
@@ -336,24 +336,43 @@ function sha256(bytes: Buffer): string {
 }
 
 /** Says the lines one after the other; the reply to the last. */
-function dialogue(port: number, lines: readonly string[]): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const socket = createConnection({ port, host: '127.0.0.1' })
-    const left = [...lines]
-    let text = ''
-    socket.on('error', reject)
-    socket.on('data', (chunk) => {
-      text += chunk.toString('latin1')
-      const last = /(?:^|\n)(\d{3} [^\n]*)\r\n$/.exec(text)
-      if (last === null) return
-      const next = left.shift()
-      if (next === undefined) {
-        socket.destroy()
-        resolve(last[1]!.trim())
-        return
-      }
-      text = ''
-      socket.write(`${next}\r\n`)
+async function dialogue(port: number, lines: readonly string[]): Promise<string> {
+  const session = new Dialogue(createConnection({ port, host: '127.0.0.1' }))
+  let reply = await session.say(null)
+  for (const line of lines) reply = await session.say(line)
+  session.release().destroy()
+  return reply
+}
+
+/** A line, then its whole reply. */
+class Dialogue {
+  readonly #socket: Socket
+  #text = ''
+  #waiting: ((reply: string) => void) | null = null
+  readonly #onData = (chunk: Buffer): void => {
+    this.#text += chunk.toString('latin1')
+    const last = /(?:^|\n)(\d{3} [^\n]*)\r\n$/.exec(this.#text)
+    if (last === null) return
+    this.#text = ''
+    this.#waiting?.(last[1]!.trim())
+  }
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+    socket.on('data', this.#onData)
+  }
+
+  /** Null only waits (for the greeting). */
+  say(line: string | null): Promise<string> {
+    return new Promise((resolve, reject) => {
+      this.#waiting = resolve
+      this.#socket.once('error', reject)
+      if (line !== null) this.#socket.write(`${line}\r\n`)
     })
-  })
+  }
+
+  release(): Socket {
+    this.#socket.off('data', this.#onData)
+    return this.#socket
+  }
 }
