@@ -16,12 +16,14 @@ class Peer {
 
   private constructor(room: TempDir, answers: Readonly<Record<string, Answer>>) {
     this.socket = room.join('control.sock')
-    this.#server = createServer(async (request, response) => {
+    this.#server = createServer((request, response) => {
       const { method = '', url = '' } = request
-      this.asked.push({ method, url, body: await textOf(request), type: request.headers['content-type'] })
-      const answer = answers[`${method} ${url.replace('/api/email-system', '')}`] ?? { status: 404 }
-      response.statusCode = answer.status ?? 200
-      response.end(answer.text ?? (answer.body === undefined ? '' : JSON.stringify(answer.body)))
+      void textOf(request).then((body) => {
+        this.asked.push({ method, url, body, type: request.headers['content-type'] })
+        const answer = answers[`${method} ${url.replace('/api/email-system', '')}`] ?? { status: 404 }
+        response.statusCode = answer.status ?? 200
+        response.end(answer.text ?? (answer.body === undefined ? '' : JSON.stringify(answer.body)))
+      })
     })
   }
 
