@@ -48,6 +48,7 @@ const RFCS: Readonly<Record<string, string>> = {
   '1894': 'DSN, first form',
   '1918': 'private addresses',
   '2033': 'LMTP',
+  '2142': 'mailbox names for roles',
   '2034': 'ENHANCEDSTATUSCODES',
   '2045': 'MIME: bodies',
   '2046': 'MIME: media types',
