@@ -4,7 +4,7 @@ import type { RouteReport, Router } from '#routing'
 import type { Cage, Carrier, Carry, Opened } from './carry.ts'
 import type { Destination, ProviderRef, RecipientResult, TryTrace } from './contract.ts'
 import type { Signer } from './sign.ts'
-import type { ConnectFailure } from './smtp-client/contract.ts'
+import type { ConnectFailure, Transaction } from './smtp-client/contract.ts'
 
 /** What concludes a result (feedback); declared here so that delivery imports no later stage. */
 export type ConcludeContext = {
@@ -45,111 +45,180 @@ export type AttemptParts = {
   returnPathFor(claim: Claim): string
 }
 
+/** How the recipients of a claim are to be reached. */
+export type Way = {
+  readonly decision: Carry
+  readonly destination: Destination
+  /** Set: sandbox mail, which goes to the sink. */
+  readonly cage: Cage | null
+  readonly messagesPerConnection: number
+  /** False: what comes of it says nothing about the provider (sandbox mail met while live). */
+  readonly teaches: boolean
+}
+
 /** What an attempt leaves: what is to be committed, and the connection for the next one. */
 export type Attempted = {
   readonly settlements: readonly Settlement[]
   readonly opened: Opened | null
   /** No connection came about: the site should rest. */
   readonly unreachable: boolean
+  /** A peer answered about a recipient. */
+  readonly answered: boolean
 }
 
 const SINK: ProviderRef = { id: 'sink', name: 'sandbox', kind: 'sink' }
 
 /**
- * One attempt for the recipients of one claim, from the last checks to what is to be settled.
+ * One attempt for the recipients of one claim, from the last checks to what is to be settled. When it throws, no connection
+ * stays open and the decision is still to be released.
  * @param held the connection of the attempt before, used again when it leads to the same peers
  */
 export async function attempt(
   claim: Claim,
-  decision: Carry,
-  destination: Destination,
-  cage: Cage | null,
-  messagesPerConnection: number,
+  way: Way,
   held: Opened | null,
   parts: AttemptParts,
   signal: AbortSignal,
 ): Promise<Attempted> {
-  const { clock, queue, signer, carrier } = parts
-  const startedMs = clock.now()
+  const { carrier, clock } = parts
+  let opened = held
+  try {
+    const { settlements, recipients } = await withoutSuppressed(claim, way, parts)
+    const content = recipients.length === 0 ? null : await contentOf(claim, parts)
+    if (content === null) {
+      parts.router.release(way.decision)
+      return { settlements, opened, unreachable: false, answered: false }
+    }
+    const startedMs = clock.now()
+    const signature = await parts.signer.signatureOf({ ...claim.message, content })
+    const transaction: Transaction = {
+      reversePath: parts.returnPathFor(claim),
+      recipients,
+      content: [signature, content],
+      size: signature.length + content.length,
+      smtpUtf8: claim.message.smtpUtf8,
+      envelopeId: claim.message.envelopeId,
+      ret: claim.message.ret,
+    }
+    for (;;) {
+      const used = opened !== null
+      if (opened === null) {
+        const connected = await carrier.open(way.decision, way.destination, way.cage, way.messagesPerConnection, signal)
+        if (!connected.ok) {
+          const { failure, host, address } = connected
+          const trace = traceOf(startedMs, clock.now(), '', host, address, '', failure)
+          const result = notConnected(failure, way.decision)
+          for (const recipient of recipients)
+            settlements.push(await conclude(claim, recipient, result, way, trace, parts))
+          // One connection failed, however many recipients waited for it.
+          report([result], failure.stage, trace, way, parts)
+          return { settlements, opened: null, unreachable: true, answered: false }
+        }
+        opened = connected.opened
+      }
+      const { connection } = opened
+      const sent = await connection.send(transaction)
+      // A connection that waited may have been given up by the peer just now: that says nothing, a fresh one tells.
+      if ((used || opened.reused) && !signal.aborted && sent.results.every(nothingSaid)) {
+        carrier.discard(opened)
+        opened = null
+        continue
+      }
+      const { source, host, address, tls } = connection
+      const trace = traceOf(startedMs, clock.now(), source, host, address, tls, sent)
+      for (const [i, recipient] of recipients.entries())
+        settlements.push(await conclude(claim, recipient, sent.results[i]!, way, trace, parts))
+      report(sent.results, null, trace, way, parts)
+      return { settlements, opened, unreachable: false, answered: sent.results.some(isAnswer) }
+    }
+  } catch (error) {
+    if (opened !== null) carrier.discard(opened)
+    throw error
+  }
+}
+
+/** The last look at who must not be written to: an entry may be younger than the message. */
+async function withoutSuppressed(claim: Claim, way: Way, parts: AttemptParts) {
   const settlements: Settlement[] = []
   const recipients: ClaimedRecipient[] = []
+  const { sendingDomain, category } = claim.message
   for (const recipient of claim.recipients) {
-    const entry = await parts.suppression.check(recipient.address, {
-      sendingDomain: claim.message.sendingDomain,
-      category: claim.message.category,
-    })
+    const entry = await parts.suppression.check(recipient.address, { sendingDomain, category })
     if (entry === null) recipients.push(recipient)
-    else
-      settlements.push(
-        await parts.concluder.conclude(
-          claim,
-          recipient,
-          { kind: 'suppressed', ...entry },
-          contextOf(decision, null, startedMs),
-        ),
-      )
+    else settlements.push(await conclude(claim, recipient, { kind: 'suppressed', ...entry }, way, null, parts))
   }
-  if (recipients.length === 0) {
-    parts.router.release(decision)
-    return { settlements, opened: held, unreachable: false }
-  }
-  let content: Buffer
+  return { settlements, recipients }
+}
+
+/** Null when it is damaged: the queue has then put its recipients on hold and says why. */
+async function contentOf(claim: Claim, parts: AttemptParts): Promise<Buffer | null> {
   try {
-    content = await queue.content(claim.message.id)
+    return await parts.queue.content(claim.message.id)
   } catch (error) {
-    if (!(error instanceof DamagedContent)) throw error
-    // The queue has put its recipients on hold and says why.
-    parts.router.release(decision)
-    return { settlements, opened: held, unreachable: false }
+    if (error instanceof DamagedContent) return null
+    throw error
   }
-  const signature = await signer.signatureOf({ ...claim.message, content })
-  const connected = held
-    ? { ok: true as const, opened: held }
-    : await carrier.open(decision, destination, cage, messagesPerConnection, signal)
-  if (!connected.ok) {
-    const { failure, host, address } = connected
-    const trace = traceOf(startedMs, clock.now(), '', host, address, '', failure.transcript)
-    for (const recipient of recipients) {
-      const result = notConnected(failure, decision)
-      settlements.push(
-        await parts.concluder.conclude(claim, recipient, result, contextOf(decision, trace, clock.now(), cage)),
-      )
-      parts.router.report(
-        reportOf(decision, destination, result, parts.concluder, failure.stage, clock.now() - startedMs),
-      )
-    }
-    return { settlements, opened: null, unreachable: true }
-  }
-  const { opened } = connected
-  const { connection } = opened
-  const { results, transcript } = await connection.send({
-    reversePath: parts.returnPathFor(claim),
-    recipients,
-    content: [signature, content],
-    size: signature.length + content.length,
-    smtpUtf8: claim.message.smtpUtf8,
-    envelopeId: claim.message.envelopeId,
-    ret: claim.message.ret,
-  })
-  const endedMs = clock.now()
-  const trace = traceOf(
-    startedMs,
-    endedMs,
-    connection.source,
-    connection.host,
-    connection.address,
-    connection.tls,
-    transcript,
+}
+
+function nothingSaid(result: RecipientResult): boolean {
+  return result.kind === 'deferred' && result.infrastructure && result.stage === 'mail'
+}
+
+function isAnswer(result: RecipientResult): boolean {
+  return (
+    result.kind === 'delivered' || result.kind === 'refused' || (result.kind === 'deferred' && !result.infrastructure)
   )
-  for (const [i, recipient] of recipients.entries()) {
-    const result = results[i]!
-    settlements.push(
-      await parts.concluder.conclude(claim, recipient, result, contextOf(decision, trace, endedMs, cage)),
-    )
-    const stage = 'stage' in result ? result.stage : ''
-    parts.router.report(reportOf(decision, destination, result, parts.concluder, stage, endedMs - startedMs))
+}
+
+function conclude(
+  claim: Claim,
+  recipient: ClaimedRecipient,
+  result: RecipientResult,
+  way: Way,
+  trace: TryTrace | null,
+  parts: AttemptParts,
+): Settlement | Promise<Settlement> {
+  const { decision, cage, teaches } = way
+  const provider = cage !== null && decision.provider.kind === 'own' ? SINK : decision.provider
+  const nowMs = parts.clock.now()
+  return parts.concluder.conclude(claim, recipient, result, {
+    trace,
+    provider,
+    nowMs,
+    counters: teaches ? decision.counters : [],
+  })
+}
+
+/** Tells routing what came of the decision; after it, the decision is used up. */
+function report(
+  results: readonly RecipientResult[],
+  failedAt: string | null,
+  trace: TryTrace,
+  way: Way,
+  { router, concluder }: AttemptParts,
+): void {
+  const { decision, destination } = way
+  if (!way.teaches) {
+    router.release(decision)
+    return
   }
-  return { settlements, opened, unreachable: false }
+  for (const result of results)
+    router.report({
+      providerId: decision.provider.id,
+      source: decision.source?.address ?? '',
+      mailboxProvider: decision.mailboxProvider,
+      site: destination.site,
+      probe: decision.probe,
+      result: kindOf(result),
+      class: result.kind === 'delivered' ? '' : concluder.classOf(result),
+      stage: failedAt ?? ('stage' in result ? result.stage : ''),
+      durationMs: trace.endedMs - trace.startedMs,
+    })
+}
+
+function kindOf(result: RecipientResult): RouteReport['result'] {
+  if (result.kind === 'suppressed') return 'refused'
+  return result.kind === 'deferred' && result.infrastructure ? 'infrastructure' : result.kind
 }
 
 /** Nothing was said about the message; a greeting that refuses us is an answer all the same, when it came from an MX. */
@@ -166,11 +235,7 @@ function notConnected(failure: ConnectFailure, decision: Carry): Extract<Recipie
   }
 }
 
-function contextOf(decision: Carry, trace: TryTrace | null, nowMs: number, cage: Cage | null = null): ConcludeContext {
-  const provider = cage !== null && decision.provider.kind === 'own' ? SINK : decision.provider
-  return { trace, provider, nowMs, counters: decision.counters }
-}
-
+/** The transcript is only put together when somebody keeps it. */
 function traceOf(
   startedMs: number,
   endedMs: number,
@@ -178,33 +243,17 @@ function traceOf(
   remoteHost: string,
   remoteAddress: string,
   tls: string,
-  transcript: string,
+  said: { readonly transcript: string },
 ): TryTrace {
-  return { startedMs, endedMs, source, remoteHost, remoteAddress, tls, transcript }
-}
-
-function reportOf(
-  decision: Carry,
-  destination: Destination,
-  result: RecipientResult,
-  concluder: Concluder,
-  stage: string,
-  durationMs: number,
-): RouteReport {
   return {
-    providerId: decision.provider.id,
-    source: decision.source?.address ?? '',
-    mailboxProvider: decision.mailboxProvider,
-    site: destination.site,
-    probe: decision.probe,
-    result:
-      result.kind === 'deferred' && result.infrastructure
-        ? 'infrastructure'
-        : result.kind === 'suppressed'
-          ? 'refused'
-          : result.kind,
-    class: result.kind === 'delivered' ? '' : concluder.classOf(result),
-    stage,
-    durationMs,
+    startedMs,
+    endedMs,
+    source,
+    remoteHost,
+    remoteAddress,
+    tls,
+    get transcript() {
+      return said.transcript
+    },
   }
 }

@@ -74,6 +74,12 @@ export class Carrier {
     void opened.connection.quit()
   }
 
+  /** Ends a connection at once. */
+  discard(opened: Opened): void {
+    this.#pool.closed()
+    opened.connection.destroy()
+  }
+
   /** A smarthost as a health check tries it: connect, greet, secure, log in. */
   smarthostOptions(settings: NonNullable<Carry['smarthost']>): Omit<ConnectOptions, 'signal'> {
     return this.#toSmarthost(settings)
@@ -113,6 +119,7 @@ export class Carrier {
   }
 
   async #connect(options: Omit<ConnectOptions, 'signal'>, key: string, signal: AbortSignal): Promise<OpenResult> {
+    this.#pool.makeRoom(this.#config.max_connections)
     const result = await connectSmtp({ ...options, signal })
     if (!result.ok) return { ok: false, failure: result.failure, host: options.host, address: options.address }
     this.#pool.opened()

@@ -1,11 +1,13 @@
+import { setMaxListeners } from 'node:events'
 import { type Clock, type Log, messageOf } from '#base'
 import type { Config } from '#config'
 import { type Claim, type Priority, type Queue, type Settlement, STRONG_PRIORITIES } from '#queue'
 import type { RouteRequest } from '#routing'
-import { type AttemptParts, attempt } from './attempt.ts'
+import { type Attempted, type AttemptParts, attempt } from './attempt.ts'
 import { type Cage, type Carry, keyOf, type Opened } from './carry.ts'
-import type { Destination } from './contract.ts'
+import type { Destination, RecipientResult } from './contract.ts'
 import type { Destinations, Resolved } from './direct/destinations.ts'
+import { LaneGroups } from './lane-groups.ts'
 import type { Pool } from './pool.ts'
 import { siteWaitMs } from './retry.ts'
 
@@ -30,23 +32,45 @@ export type DispatcherOptions = AttemptParts & {
 /** Connections that only urgent and high mail may take: a tenth of all. */
 const HEADROOM = 0.1
 const INTERNAL_RETRY_MS = 60_000
+/** A message whose attempt failed inside so often is held for a person to look at. */
+const INTERNAL_ATTEMPTS = 2
 /** Of the stop's deadline, this much is kept for settling what was cut off. */
 const SETTLE_MS = 1000
+/** Messages a lane carries before it makes room for another destination that waits. */
+const TURN_MESSAGES = 10
+/** Claims of a destination without hosts that are concluded in one commit. */
+const FAILED_TOGETHER = 50
+const MAX_REMEMBERED = 10_000
+
+type Lane = {
+  readonly domain: string
+  readonly destination: Destination
+  readonly group: string
+  readonly priority: Priority
+  readonly messagesPerConnection: number
+}
+type Done = {
+  readonly settlements: readonly Settlement[]
+  readonly opened: Opened | null
+  /** The lane should end. */
+  readonly rest: boolean
+}
 
 /**
  * Moves due mail: for each destination offered by the queue it runs lanes, each with one connection, that claim, attempt
  * and settle in turn. Settling the former and leasing the next share a commit. A destination that cannot be served now is
- * parked with a named reason or blocked until one of its lanes ends, and holds back nobody else.
+ * parked with a named reason or blocked until it is its turn, and holds back nobody else.
  */
 export class Dispatcher {
   readonly #options: DispatcherOptions
   readonly #queue: Queue
   readonly #clock: Clock
   readonly #abort = new AbortController()
+  readonly #stopped = Promise.withResolvers<null>()
   readonly #lanes = new Set<Promise<void>>()
-  readonly #groupLanes = new Map<string, number>()
-  readonly #blocked = new Map<string, Set<string>>()
+  readonly #groups: LaneGroups
   readonly #siteFailures = new Map<string, number>()
+  readonly #failedInside = new Map<string, number>()
   readonly #unlisten: () => void
   #pumping = false
   #stopping = false
@@ -55,6 +79,9 @@ export class Dispatcher {
     this.#options = options
     this.#queue = options.queue
     this.#clock = options.clock
+    this.#groups = new LaneGroups(options.clock, (domain) => this.#queue.unblock(domain))
+    // One listener for each connection.
+    setMaxListeners(0, this.#abort.signal)
     this.#unlisten = options.queue.onDue(() => this.#pump())
     this.#pump()
   }
@@ -69,14 +96,17 @@ export class Dispatcher {
    * to the queue uncounted, after it the end is uncertain.
    */
   async stop(deadlineMs: number): Promise<void> {
+    const endMs = this.#clock.monotonicMs() + deadlineMs
     this.#stopping = true
+    this.#stopped.resolve(null)
     this.#unlisten()
+    this.#groups.stop()
     const cancel = this.#clock.after(Math.max(0, deadlineMs - SETTLE_MS), () =>
       this.#abort.abort(new Error('stopping')),
     )
     while (this.#lanes.size > 0) await Promise.all(this.#lanes)
     cancel()
-    await this.#options.pool.close()
+    await this.#options.pool.close(Math.max(0, endMs - this.#clock.monotonicMs()))
   }
 
   #pump(): void {
@@ -97,7 +127,9 @@ export class Dispatcher {
   /** One lane is begun for a destination at a time; once it has claimed, the destination is offered again. */
   #offer(domain: string, priority: Priority): void {
     this.#queue.block(domain)
-    const lane = this.#run(domain, priority)
+    const known = this.#known(domain)
+    if (known?.kind === 'destination' && this.#mustWait(domain, known.destination)) return
+    const lane = this.#run(domain, priority, known)
       .catch((error: unknown) => {
         this.#options.log.error({ domain, error: messageOf(error) }, 'a delivery lane failed')
         this.#queue.park(domain, this.#clock.now() + INTERNAL_RETRY_MS, 'internal-error')
@@ -110,123 +142,163 @@ export class Dispatcher {
     this.#lanes.add(lane)
   }
 
-  async #run(domain: string, priority: Priority): Promise<void> {
-    const resolved = await this.#resolve(domain)
+  async #run(domain: string, priority: Priority, known: Resolved | undefined): Promise<void> {
+    // Nothing is claimed yet, so a stop need not wait for the DNS.
+    const resolved = known ?? (await Promise.race([this.#options.destinations.resolve(domain), this.#stopped.promise]))
+    if (resolved === null || this.#stopping) return
     if (resolved.kind !== 'destination') {
       await this.#failAll(domain, resolved)
       this.#queue.unblock(domain)
       return
     }
     const { destination } = resolved
+    if (this.#mustWait(domain, destination)) return
     const group = this.#groupOf(destination)
-    const lanes = this.#groupLanes.get(group) ?? 0
-    if (lanes >= this.#limitOf(destination)) {
-      this.#holdBack(group, domain)
-      return
-    }
-    this.#groupLanes.set(group, lanes + 1)
+    this.#groups.enter(group, this.#limitOf(destination))
     try {
-      await this.#serve(domain, destination, priority)
+      await this.#serve({
+        domain,
+        destination,
+        group,
+        priority,
+        messagesPerConnection: this.#messagesPerConnection(destination.mailboxProvider),
+      })
     } finally {
-      this.#leave(group)
+      this.#groups.leave(group)
     }
   }
 
-  async #serve(domain: string, destination: Destination, priority: Priority): Promise<void> {
-    const { mailboxProvider } = destination
-    const per =
-      this.#options.limitsOf(mailboxProvider)?.messagesPerConnection ?? this.#options.config.messages_per_connection
+  async #serve(lane: Lane): Promise<void> {
+    const { domain, destination, priority } = lane
     let opened: Opened | null = null
     let unsettled: readonly Settlement[] = []
-    let first = true
+    let relay: string | null = null
+    let blocked = true
     try {
-      while (!this.#stopping) {
-        const decision = await this.#options.router.choose(requestOf(domain, mailboxProvider, priority, null))
+      for (let carried = 0; !this.#stopping; carried++) {
+        if (carried >= TURN_MESSAGES && this.#othersWait(lane)) break
+        if (this.#queue.dueFor(domain) === 0) break
+        const decision = await this.#options.router.choose(
+          requestOf(domain, destination.mailboxProvider, priority, null),
+        )
         if (decision.kind === 'wait') {
           this.#queue.park(domain, decision.untilMs, decision.reason)
           break
         }
-        const claiming = this.#queue.claim(domain, this.#options.maxRecipients)
+        const wanted: string | null = decision.smarthost === null ? null : `relay ${decision.provider.id}`
+        if (wanted !== relay) {
+          if (relay !== null) this.#groups.leave(relay)
+          relay = null
+          if (wanted !== null && !this.#groups.enter(wanted, this.#options.config.connections_per_site)) {
+            this.#options.router.release(decision)
+            this.#queue.block(domain)
+            this.#groups.hold(wanted, domain)
+            blocked = false
+            break
+          }
+          relay = wanted
+        }
+        const claiming = this.#claim(domain, decision)
         // Taken from the schedule already: another lane may begin on what is left.
-        if (first) this.#queue.unblock(domain)
-        first = false
-        const [claims] = await Promise.all([claiming, this.#settle(unsettled)])
+        if (blocked) this.#queue.unblock(domain)
+        blocked = false
+        const [claim] = await Promise.all([claiming, this.#settle(unsettled)])
         unsettled = []
-        const claim = claims[0]
         if (claim === undefined) {
           this.#options.router.release(decision)
           break
         }
-        const done = await this.#one(claim, decision, destination, per, opened)
+        const done = await this.#one(claim, decision, lane, relay, opened)
         opened = done.opened
         unsettled = done.settlements
         if (done.rest) break
       }
     } finally {
-      if (first) this.#queue.unblock(domain)
-      await this.#settle(unsettled)
-      if (opened !== null) this.#options.carrier.giveBack(opened, per)
+      if (blocked) this.#queue.unblock(domain)
+      if (relay !== null) this.#groups.leave(relay)
+      await this.#end(unsettled, opened, lane.messagesPerConnection)
     }
   }
 
-  async #one(
-    claim: Claim,
-    decided: Carry,
-    destination: Destination,
-    per: number,
-    held: Opened | null,
-  ): Promise<{ readonly settlements: readonly Settlement[]; readonly opened: Opened | null; readonly rest: boolean }> {
+  async #claim(domain: string, decision: Carry): Promise<Claim | undefined> {
+    try {
+      const claims = await this.#queue.claim(domain, this.#options.maxRecipients)
+      return claims[0]
+    } catch (error) {
+      this.#options.router.release(decision)
+      throw error
+    }
+  }
+
+  /** A connection is only given to others once what it carried is recorded. */
+  async #end(unsettled: readonly Settlement[], opened: Opened | null, messagesPerConnection: number): Promise<void> {
+    try {
+      await this.#settle(unsettled)
+    } catch (error) {
+      if (opened !== null) this.#options.carrier.discard(opened)
+      throw error
+    }
+    if (opened !== null) this.#options.carrier.giveBack(opened, messagesPerConnection)
+  }
+
+  async #one(claim: Claim, decided: Carry, lane: Lane, relay: string | null, held: Opened | null): Promise<Done> {
     const { message } = claim
+    const { destination, messagesPerConnection } = lane
+    const { router, carrier, sandbox } = this.#options
     const nowMs = this.#clock.now()
     if (message.expiresMs <= nowMs) {
-      this.#options.router.release(decided)
+      router.release(decided)
       const context = { trace: null, provider: decided.provider, nowMs, counters: [] }
       const settlements = await Promise.all(
         claim.recipients.map((recipient) => this.#options.concluder.expire(claim, recipient, context)),
       )
       return { settlements, opened: held, rest: false }
     }
-    if (this.#options.sandbox !== null && !message.sandbox) {
-      this.#options.router.release(decided)
+    if (sandbox !== null && !message.sandbox) {
+      router.release(decided)
       return { settlements: back(claim, nowMs, 'held', 'sandbox-mode'), opened: held, rest: false }
     }
     let decision: Carry = decided
     if (message.route !== null && message.route !== decided.provider.name) {
-      this.#options.router.release(decided)
-      const again = await this.#options.router.choose(
+      router.release(decided)
+      const again = await router.choose(
         requestOf(destination.domain, destination.mailboxProvider, message.priority, message.route),
       )
       if (again.kind === 'wait')
         return { settlements: back(claim, nowMs, 'deferred', again.reason, again.untilMs), opened: held, rest: false }
       decision = again
     }
-    const cage = message.sandbox ? (this.#options.sandbox ?? this.#options.cage) : null
+    const cage = message.sandbox ? (sandbox ?? this.#options.cage) : null
     let usable = held
     if (
       held !== null &&
       (held.key !== keyOf(decision, destination, cage) ||
         !held.connection.usable ||
-        held.connection.messagesSent >= per)
+        held.connection.messagesSent >= messagesPerConnection)
     ) {
-      this.#options.carrier.giveBack(held, per)
+      carrier.giveBack(held, messagesPerConnection)
       usable = null
     }
+    const teaches = cage === null || sandbox !== null
+    const way = { decision, destination, cage, messagesPerConnection, teaches }
     try {
-      const done = await attempt(claim, decision, destination, cage, per, usable, this.#options, this.#abort.signal)
-      if (decision.provider.kind === 'own' && cage === null) this.#siteTold(destination, done.unreachable)
+      const done = await attempt(claim, way, usable, this.#options, this.#abort.signal)
+      this.#learn(lane, decision, relay, done)
+      this.#failedInside.delete(message.id)
       return { settlements: done.settlements, opened: done.opened, rest: done.unreachable }
     } catch (error) {
-      // A bug, or the store. The mail is safe: it is tried again, and held when it fails like this again and again.
+      // A bug, or the store. The mail is safe: it is tried again, and held when it fails like this again.
       this.#options.log.error({ message_id: message.id, error: messageOf(error) }, 'an attempt failed inside')
-      this.#options.router.release(decision)
-      usable?.connection.destroy()
-      const poisoned = claim.recipients.some((recipient) => recipient.attempts > 0 && recipient.fence > 2)
+      router.release(decision)
+      const failures = remembered(this.#failedInside, message.id)
+      if (failures >= INTERNAL_ATTEMPTS) this.#failedInside.delete(message.id)
       return {
-        settlements: poisoned
-          ? back(claim, nowMs, 'held', 'internal-error')
-          : back(claim, nowMs, 'deferred', 'internal-error', nowMs + INTERNAL_RETRY_MS, true),
+        settlements:
+          failures >= INTERNAL_ATTEMPTS
+            ? back(claim, nowMs, 'held', 'internal-error')
+            : back(claim, nowMs, 'deferred', 'internal-error', nowMs + INTERNAL_RETRY_MS, true),
         opened: null,
-        rest: true,
+        rest: false,
       }
     }
   }
@@ -237,56 +309,84 @@ export class Dispatcher {
     for (const { to, messageId } of settlements) if (to !== 'deferred') this.#options.signer.forget(messageId)
   }
 
-  async #resolve(domain: string): Promise<Resolved> {
-    if (this.#options.sandbox === null)
-      return this.#options.destinations.known(domain) ?? this.#options.destinations.resolve(domain)
-    const mailboxProvider = this.#options.mailboxProviderOf(domain)
-    return { kind: 'destination', destination: { domain, hosts: [], site: 'sandbox sink', mailboxProvider } }
+  #known(domain: string): Resolved | undefined {
+    return this.#options.sandbox === null
+      ? this.#options.destinations.known(domain)
+      : { kind: 'destination', destination: this.#sinkFor(domain) }
+  }
+
+  #sinkFor(domain: string): Destination {
+    return { domain, hosts: [], site: 'sandbox sink', mailboxProvider: this.#options.mailboxProviderOf(domain) }
   }
 
   /** The domain has no MX to try: each due recipient ends, or waits, with that reason. */
   async #failAll(domain: string, resolved: Exclude<Resolved, { kind: 'destination' }>): Promise<void> {
-    for (;;) {
-      const claims = await this.#queue.claim(domain, this.#options.maxRecipients)
-      if (claims.length === 0 || this.#stopping) break
-      const nowMs = this.#clock.now()
-      const context = {
-        trace: noTrace(nowMs),
-        provider: { id: 'own', name: 'own', kind: 'own' as const },
-        nowMs,
-        counters: [],
-      }
-      const { concluder } = this.#options
-      const settlements = await Promise.all(
-        claims.flatMap((claim) =>
-          claim.recipients.map((recipient) => {
-            if (claim.message.expiresMs <= nowMs) return concluder.expire(claim, recipient, { ...context, trace: null })
-            const common = { stage: 'dns' as const, reply: null, reason: resolved.reason }
-            return resolved.kind === 'refused'
-              ? concluder.conclude(claim, recipient, { kind: 'refused', ...common, status: resolved.status }, context)
-              : // RFC 3463 §3.4: directory server failure
-                concluder.conclude(
-                  claim,
-                  recipient,
-                  { kind: 'deferred', ...common, status: '4.4.3', infrastructure: true },
-                  context,
-                )
-          }),
-        ),
+    while (!this.#stopping) {
+      const claiming = Array.from({ length: FAILED_TOGETHER }, () =>
+        this.#queue.claim(domain, this.#options.maxRecipients),
       )
+      const claims = (await Promise.all(claiming)).flat()
+      if (claims.length === 0) return
+      const settlements: Settlement[] = []
+      for (const claim of claims) settlements.push(...(await this.#failOne(claim, resolved)))
       await this.#settle(settlements)
     }
   }
 
-  /** A site without any answer rests, longer each time, unless another lane has it on the line. */
-  #siteTold(destination: Destination, unreachable: boolean): void {
-    const { site, domain } = destination
-    if (!unreachable) {
-      this.#siteFailures.delete(site)
+  async #failOne(claim: Claim, resolved: Exclude<Resolved, { kind: 'destination' }>): Promise<readonly Settlement[]> {
+    const { concluder, sandbox } = this.#options
+    const nowMs = this.#clock.now()
+    const { message, recipients } = claim
+    // Sandbox mail goes to the sink, whatever the DNS says of its domain.
+    if (message.sandbox && sandbox === null && message.expiresMs > nowMs) return this.#toSink(claim)
+    const provider = { id: 'own', name: 'own', kind: 'own' as const }
+    const context = { trace: noTrace(nowMs), provider, nowMs, counters: [] }
+    const common = { stage: 'dns' as const, reply: null, reason: resolved.reason }
+    const result: RecipientResult =
+      resolved.kind === 'refused'
+        ? { kind: 'refused', ...common, status: resolved.status }
+        : // RFC 3463 §3.4: directory server failure
+          { kind: 'deferred', ...common, status: '4.4.3', infrastructure: true }
+    return Promise.all(
+      recipients.map((recipient) =>
+        message.expiresMs <= nowMs
+          ? concluder.expire(claim, recipient, { ...context, trace: null })
+          : concluder.conclude(claim, recipient, result, context),
+      ),
+    )
+  }
+
+  async #toSink(claim: Claim): Promise<readonly Settlement[]> {
+    const domain = claim.recipients[0]!.domain
+    const destination = this.#sinkFor(domain)
+    const { mailboxProvider } = destination
+    const { priority } = claim.message
+    const decision = await this.#options.router.choose(requestOf(domain, mailboxProvider, priority, null))
+    if (decision.kind === 'wait') return back(claim, this.#clock.now(), 'deferred', decision.reason, decision.untilMs)
+    const messagesPerConnection = this.#messagesPerConnection(mailboxProvider)
+    const lane: Lane = { domain, destination, group: '', priority, messagesPerConnection }
+    const done = await this.#one(claim, decision, lane, null, null)
+    if (done.opened !== null) this.#options.carrier.giveBack(done.opened, messagesPerConnection)
+    return done.settlements
+  }
+
+  /** A site without any answer rests, longer each time; one that answers others of its lanes gets fewer. */
+  #learn({ domain, destination, group }: Lane, decision: Carry, relay: string | null, done: Attempted): void {
+    if (this.#stopping) return
+    const limit = this.#limitOf(destination)
+    if (done.answered) {
+      this.#groups.answered(group, limit)
+      if (relay !== null) this.#groups.answered(relay, this.#options.config.connections_per_site)
+      this.#siteFailures.delete(destination.site)
       return
     }
-    const failures = (this.#siteFailures.get(site) ?? 0) + 1
-    this.#siteFailures.set(site, failures)
+    if (!done.unreachable) return
+    if (decision.smarthost !== null) {
+      if (relay !== null) this.#groups.failed(relay)
+      return
+    }
+    if (this.#groups.failed(group)) return
+    const failures = remembered(this.#siteFailures, destination.site)
     this.#queue.park(domain, this.#clock.now() + siteWaitMs(failures), 'destination-unreachable')
   }
 
@@ -303,22 +403,34 @@ export class Dispatcher {
     return Math.min(perSite, shaped ?? perSite)
   }
 
-  /** Stays blocked until a lane of its group ends. */
-  #holdBack(group: string, domain: string): void {
-    const waiting = this.#blocked.get(group)
-    if (waiting === undefined) this.#blocked.set(group, new Set([domain]))
-    else waiting.add(domain)
+  #messagesPerConnection(mailboxProvider: string): number {
+    return (
+      this.#options.limitsOf(mailboxProvider)?.messagesPerConnection ?? this.#options.config.messages_per_connection
+    )
   }
 
-  #leave(group: string): void {
-    const lanes = (this.#groupLanes.get(group) ?? 1) - 1
-    if (lanes === 0) this.#groupLanes.delete(group)
-    else this.#groupLanes.set(group, lanes)
-    const waiting = this.#blocked.get(group)
-    if (waiting === undefined) return
-    this.#blocked.delete(group)
-    for (const domain of waiting) this.#queue.unblock(domain)
+  /** The destination has all the lanes it may have: it stays blocked until one comes free. */
+  #mustWait(domain: string, destination: Destination): boolean {
+    const group = this.#groupOf(destination)
+    if (!this.#groups.full(group, this.#limitOf(destination))) return false
+    this.#groups.hold(group, domain)
+    return true
   }
+
+  #othersWait({ group, domain }: Lane): boolean {
+    return (
+      this.#groups.crowded(group, domain) || this.#lanes.size >= this.#options.config.max_connections * (1 - HEADROOM)
+    )
+  }
+}
+
+/** Counts one more for this name, and forgets the oldest name when there are too many. */
+function remembered(counts: Map<string, number>, name: string): number {
+  const count = (counts.get(name) ?? 0) + 1
+  counts.delete(name)
+  if (counts.size >= MAX_REMEMBERED) counts.delete(counts.keys().next().value!)
+  counts.set(name, count)
+  return count
 }
 
 function requestOf(

@@ -55,19 +55,37 @@ export class Pool {
     this.#sweeping ??= this.#clock.after(SWEEP_MS, () => this.#sweep())
   }
 
-  async close(): Promise<void> {
+  /** Ends connections that wait, those that were given first, until one more may be opened. */
+  makeRoom(max: number): void {
+    for (const [key, waiting] of this.#idle) {
+      while (this.#open >= max && waiting.length > 0) void this.#quit(waiting.shift()!)
+      if (waiting.length > 0) return
+      this.#idle.delete(key)
+    }
+  }
+
+  /** Says QUIT to all that wait; what has not answered within the time is cut off. */
+  async close(withinMs: number): Promise<void> {
     this.#sweeping?.()
+    this.#sweeping = null
     const all = [...this.#idle.values()].flat()
     this.#idle.clear()
+    const cancel = this.#clock.after(withinMs, () => {
+      for (const { connection } of all) connection.destroy()
+    })
     await Promise.all(all.map((idle) => this.#quit(idle)))
+    cancel()
   }
 
   #sweep(): void {
     this.#sweeping = null
     const oldestMs = this.#clock.monotonicMs() - this.#idleMs
     for (const [key, waiting] of this.#idle) {
-      const stay = waiting.filter((idle) => idle.connection.usable && idle.sinceMs > oldestMs)
-      for (const idle of waiting) if (!stay.includes(idle)) void this.#quit(idle)
+      const stay: Idle[] = []
+      for (const idle of waiting) {
+        if (idle.connection.usable && idle.sinceMs > oldestMs) stay.push(idle)
+        else void this.#quit(idle)
+      }
       if (stay.length === 0) this.#idle.delete(key)
       else this.#idle.set(key, stay)
     }

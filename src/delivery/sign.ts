@@ -2,6 +2,8 @@ import { type Log, messageOf } from '#base'
 import { type DkimKey, signMessage } from '#mail'
 
 const MAX_KEPT = 20_000
+/** Signatures of messages of which a recipient was settled: the others are mostly tried at the same time. */
+const MAX_SPENT = 512
 
 /** What is signed, and as whom. */
 export type Signable = { readonly id: string; readonly sendingDomain: string; readonly content: Uint8Array }
@@ -23,6 +25,7 @@ const NOTHING = Buffer.alloc(0)
 export class Signer {
   readonly #options: SignerOptions
   readonly #kept = new Map<string, Promise<Buffer>>()
+  readonly #spent = new Map<string, Promise<Buffer>>()
 
   constructor(options: SignerOptions) {
     this.#options = options
@@ -36,7 +39,7 @@ export class Signer {
   /** The signature fields to put in front; empty when the sending domain has no keys. */
   signatureOf(message: Signable): Promise<Buffer> {
     if (!this.#options.enabled) return Promise.resolve(NOTHING)
-    let signature = this.#kept.get(message.id)
+    let signature = this.#kept.get(message.id) ?? this.#spent.get(message.id)
     if (signature !== undefined) return signature
     signature = this.#sign(message)
     if (this.#kept.size >= MAX_KEPT) this.#kept.delete(this.#kept.keys().next().value!)
@@ -48,8 +51,13 @@ export class Signer {
     return signature
   }
 
+  /** A recipient of the message was settled: its signature may go first. */
   forget(messageId: string): void {
+    const signature = this.#kept.get(messageId)
+    if (signature === undefined) return
     this.#kept.delete(messageId)
+    if (this.#spent.size >= MAX_SPENT) this.#spent.delete(this.#spent.keys().next().value!)
+    this.#spent.set(messageId, signature)
   }
 
   async #sign({ sendingDomain, content }: Signable): Promise<Buffer> {

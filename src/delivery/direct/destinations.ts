@@ -31,6 +31,8 @@ type Found = {
 const MAX_CACHED = 50_000
 const MAX_TTL_MS = 300_000
 const FAILED_TTL_MS = 5000
+/** Hosts without an address cost a question each: of so many names for each host wanted, no more are looked at. */
+const LOOKED_PER_HOST = 2
 
 /** RFC 5321 §5: the MX hosts of a domain by preference, with addresses that may be connected to. */
 export class Destinations {
@@ -87,7 +89,8 @@ export class Destinations {
     let special: string | null = null
     let ours = false
     let left = maxHosts
-    for (const host of hosts) {
+    const looked = hosts.slice(0, maxHosts * LOOKED_PER_HOST)
+    for (const host of looked) {
       if (left <= 0) break
       const found: Found =
         host.name === hostname.toLowerCase()
@@ -96,6 +99,7 @@ export class Destinations {
       // RFC 5321 §5.1: hosts that are not preferred over ourselves would bring the message back.
       if (found.own) {
         ours = true
+        while ((usable.at(-1)?.preference ?? -1) >= host.preference) usable.pop()
         break
       }
       failed ??= found.failed
@@ -113,11 +117,13 @@ export class Destinations {
         destination: { domain, hosts: usable, site, mailboxProvider: mailboxProviderOf(domain, names) },
       }
     }
+    // A better host whose address is not known now may still turn up.
+    if (failed !== null) return { kind: 'deferred', reason: failed }
     // RFC 3463 §3.5: routing loop detected
     if (ours) return { kind: 'refused', status: '5.4.6', reason: 'mail-loop' }
-    if (failed !== null) return { kind: 'deferred', reason: failed }
     // RFC 3463 §3.5: unable to route
     if (special !== null) return { kind: 'refused', status: '5.4.4', reason: `special-address-${special}` }
+    if (looked.length < hosts.length) return { kind: 'deferred', reason: 'mx-without-address' }
     return implicit
       ? { kind: 'refused', status: '5.1.2', reason: 'domain-takes-no-mail' }
       : { kind: 'refused', status: '5.4.4', reason: 'mx-without-address' }

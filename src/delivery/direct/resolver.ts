@@ -72,6 +72,8 @@ export class Resolver {
   }
 
   #ask<T>(name: string, type: RecordType, read: (record: Answer) => T | null): Promise<DnsAnswer<T>> {
+    // What cannot be asked for does not exist (RFC 1035 §2.3.4).
+    if (!askable(name)) return Promise.resolve({ kind: 'nxdomain', ttlMs: NEGATIVE_TTL_MS, secure: false })
     const key = `${type} ${name.toLowerCase()}`
     const cached = this.#cache.get(key)
     if (cached !== undefined && this.#clock.monotonicMs() < cached.untilMs)
@@ -116,6 +118,10 @@ export class Resolver {
     this.#cache.delete(key)
     this.#cache.set(key, { answer, untilMs: this.#clock.monotonicMs() + answer.ttlMs })
   }
+}
+
+function askable(name: string): boolean {
+  return name.length <= 253 && name.split('.').every((label) => label !== '' && Buffer.byteLength(label) <= 63)
 }
 
 function negativeTtl(authorities: readonly Answer[] | undefined): number {
