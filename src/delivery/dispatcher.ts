@@ -347,13 +347,14 @@ export class Dispatcher {
         ? { kind: 'refused', ...common, status: resolved.status }
         : // RFC 3463 §3.4: directory server failure
           { kind: 'deferred', ...common, status: '4.4.3', infrastructure: true }
-    return Promise.all(
-      recipients.map((recipient) =>
+    const settlements: Settlement[] = []
+    for (const recipient of recipients)
+      settlements.push(
         message.expiresMs <= nowMs
-          ? concluder.expire(claim, recipient, { ...context, trace: null })
-          : concluder.conclude(claim, recipient, result, context),
-      ),
-    )
+          ? await concluder.expire(claim, recipient, { ...context, trace: null })
+          : await concluder.conclude(claim, recipient, result, context),
+      )
+    return settlements
   }
 
   async #toSink(claim: Claim): Promise<readonly Settlement[]> {
