@@ -1,7 +1,30 @@
 import t from 'tap'
-import type { Router } from '#routing'
+import type { RouteDecision, Router } from '#routing'
 import { BEHAVIOURS } from '#world'
 import { hosts, openRig, until } from './delivery-rig.ts'
+
+/** Counts the decisions that are neither reported nor released. */
+class Decisions {
+  out = 0
+
+  counted(real: Router): Router {
+    return {
+      choose: async (request): Promise<RouteDecision> => {
+        const decision = await real.choose(request)
+        if (decision.kind === 'carry') this.out += 1
+        return decision
+      },
+      report: (report) => {
+        this.out -= 1
+        real.report(report)
+      },
+      release: (decision) => {
+        this.out -= 1
+        real.release(decision)
+      },
+    }
+  }
+}
 
 void t.test('opportunistic TLS falls back to clear text, require never sends in clear', async (t) => {
   const scripts = { plain: BEHAVIOURS.plain, broken: BEHAVIOURS.tlsgarbage, good: {} }
@@ -64,21 +87,13 @@ void t.test('a domain without hosts ends thousands of recipients in shared commi
 void t.test('mail that nobody may carry now is parked, and the reason is told', async (t) => {
   const { mx, zones, port } = await hosts(t, { good: {} })
   let waits = true
-  let out = 0
+  const decisions = new Decisions()
   const router = (real: Router): Router => ({
-    choose: async (request) => {
-      if (waits) return { kind: 'wait', reason: 'warmup-cap', untilMs: Date.now() + 700, detail: 'day 1' }
-      out += 1
-      return real.choose(request)
-    },
-    report: (report) => {
-      out -= 1
-      real.report(report)
-    },
-    release: (decision) => {
-      out -= 1
-      real.release(decision)
-    },
+    ...decisions.counted(real),
+    choose: async (request) =>
+      waits
+        ? { kind: 'wait', reason: 'warmup-cap', untilMs: Date.now() + 700, detail: 'day 1' }
+        : decisions.counted(real).choose(request),
   })
   const rig = await openRig(t, { zones, port, router })
   rig.start()
@@ -90,7 +105,41 @@ void t.test('mail that nobody may carry now is parked, and the reason is told', 
   waits = false
   t.ok(await rig.ended(1))
   await rig.everyRecipientEndedOnce()
-  t.equal(out, 0, 'every decision was reported or released')
+  t.equal(decisions.out, 0, 'every decision was reported or released')
+})
+
+void t.test('each way an attempt can end uses up its decision', async (t) => {
+  const { zones, port } = await hosts(t, {
+    good: {},
+    closed: 'closed',
+    no: BEHAVIOURS.rcpt550,
+    later: BEHAVIOURS.mail451,
+    drop: BEHAVIOURS.dropafterdot,
+  })
+  const decisions = new Decisions()
+  const keysFor = async (domain: string) => {
+    if (domain === 'poison.test') throw new Error('a bug')
+    return []
+  }
+  const rig = await openRig(t, { zones, port, keysFor, router: (real) => decisions.counted(real) })
+  await rig.providers.add({ name: 'dead', host: '127.0.0.1', port: 1, tls: 'none', priority: 90 })
+  await rig.suppressions.add([{ address: 'not@good.test' }])
+  const ids: string[] = []
+  for (let i = 0; i < 10; i++) {
+    for (const name of ['good', 'closed', 'no', 'later', 'drop']) ids.push(await rig.accept(`u${i}@${name}.test`))
+    ids.push(await rig.accept('not@good.test'))
+    ids.push(await rig.accept(`e${i}@good.test`, { expiresMs: rig.clock.now() - 1 }))
+    ids.push(await rig.accept(`s${i}@good.test`, { sandbox: true }))
+    ids.push(await rig.accept(`p${i}@good.test`, { sendingDomain: 'poison.test' }))
+    ids.push(await rig.accept(`r${i}@good.test`, { route: 'dead' }))
+  }
+  rig.start()
+  t.ok(await until(() => rig.outcomes().length >= 50))
+  await rig.stop()
+  t.equal(decisions.out, 0)
+  const { leased } = await rig.queue.counts()
+  t.equal(leased, 0)
+  t.equal(rig.pool.open, 0)
 })
 
 void t.test('a preferred route is taken, and others go as they would', async (t) => {
