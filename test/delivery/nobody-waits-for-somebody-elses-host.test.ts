@@ -110,7 +110,7 @@ void t.test('urgent mail goes before thousands of low, also to another domain of
   const { mx, zones, port } = await hosts(t, { good: {} })
   for (let i = 0; i < 50; i++) zones[`n${i}.test`] = { MX: [[10, 'mx.good.test']] }
   const rig = await openRig(t, { zones, port, delivery: { connections_per_site: 5 } })
-  await putMany(rig, 5000, (i) => `u${i}@${i % 2 === 0 ? 'good.test' : `n${i % 50}.test`}`, { priority: 'low' })
+  await putMany(rig, 5000, (i) => `u${i}@good.test`, { priority: 'low' })
   rig.start()
   t.ok(await until(() => rig.outcomes().length > 100))
   const places: number[] = []
