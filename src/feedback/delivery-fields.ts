@@ -13,11 +13,12 @@ const TYPES = new Set(['message/delivery-status', 'message/global-delivery-statu
 
 /** The groups of all delivery-status parts; of any text that carries their fields when no part has the right type. */
 export function readStatusGroups(parts: readonly Part[]): readonly StatusGroup[] {
-  const typed = parts.filter((part) => TYPES.has(part.type))
+  const ours = parts.filter((part) => !part.enclosed)
+  const typed = ours.filter((part) => TYPES.has(part.type))
   const holders =
     typed.length > 0
       ? typed
-      : parts.filter(
+      : ours.filter(
           (part) => /^(final|original)-recipient\s*:/im.test(part.text) && /^(action|status)\s*:/im.test(part.text),
         )
   return holders.flatMap((part) => groupsOf(part.text)).slice(0, MAX_GROUPS)

@@ -25,6 +25,11 @@ const ALONE = new RegExp(
 const BEFORE_COLON = new RegExp(`^\\s{0,8}<(${ADDRESS})>\\s{0,3}(?:\\(.{0,200}\\))?\\s{0,3}:`, 'i')
 const SENTENCES = [
   new RegExp(
+    `(?:unknown user|userid|user|recipient|attempts|mailbox|address|addressee|to)\\s{0,3}[:=]\\s{0,6}(?:\\[?smtp:|<|")?(${ADDRESS})`,
+    'i',
+  ),
+  new RegExp(`(?:which your (?:message|mail) was addressed),?\\s{0,3}<?(${ADDRESS})`, 'i'),
+  new RegExp(
     `(?:rcpt to|recipient|recipients|to|user|address|mailbox|addressee|destinataire|empfänger|destinatario)\\s{0,3}[:=]?\\s{0,3}<(${ADDRESS})>`,
     'i',
   ),
@@ -38,13 +43,17 @@ const SENTENCES = [
   ),
 ]
 
+const ANYWHERE = new RegExp(`(?:^|[\\s<("'\\[:])(${ADDRESS})`, 'i')
+
 /** Who failed, as told in plain text, each with the text that says why. */
 export function readPlainBounce(text: string, ownAddresses: ReadonlySet<string>): readonly Told[] {
   const lines = cut(text).slice(0, MAX_LINES)
   const strong = find(lines, [BEFORE_COLON], ownAddresses)
   if (strong.length > 0) return strong
   const alone = find(lines, [ALONE], ownAddresses)
-  return alone.length > 0 ? alone : find(lines, SENTENCES, ownAddresses)
+  if (alone.length > 0) return alone
+  const said = find(lines, SENTENCES, ownAddresses)
+  return said.length > 0 ? said : find(lines, [ANYWHERE], ownAddresses).slice(0, 1)
 }
 
 function cut(text: string): string[] {

@@ -34,6 +34,9 @@ const BOUNCE_SUBJECT =
   /undeliver|deliver(y|ed)? (status|fail|problem|error|report|has failed|incomplete)|returned (mail|to sender)|failure notice|mail (delivery|system) |mail failure|(message|mail) (could )?not (be )?delivered|non[- ]?deliver|not been delivered|failed delivery|unzustellbar|nicht zugestellt|non remis|échec|no se (ha )?pud|no entregad|mancata consegna|não entreg|returned email|returned message|bounce|rejected|warning: (could not|message)|delayed mail|delivery notification|配信|エラー|退信|недоставл/i
 const BOUNCE_SENDER =
   /mailer[-_. ]?daemon|postmaster|mail delivery|maildeliverysystem|mail system|mail administrator|system administrator|bounce|noreply-mail|delivery (subsystem|service)|mdaemon|microsoftexchange/i
+/** What notices say in their text when the subject is of no help. */
+const BOUNCE_WORDS =
+  /(could|can|was|were|has|have) ?not (be|been)? ?(delivered|able to deliver|reached)|unable to deliver|undeliver|delivery (to the following|has failed|failed|failure)|permanent (fatal )?error|failed permanently|returned (mail|to you|because)|mail has been returned|did not reach|not delivered|following address(es)? (had|failed)|unknown (user|recipient)|user unknown|non(-| )?remis|nicht zugestellt|no (se )?pud/i
 const DELAY_WORDS =
   /(will|we.?ll) (keep|continue) (trying|to try)|still being (tried|retried)|will be (re)?tried|delivery (attempts )?will (continue|be)|delayed mail|message (is|has been|still) (being )?delayed|delivery (is|has been) delayed|warning message only|you do not need to resend|do not need to resend|not been delivered (yet|within)|delivery status notification \(delay\)|has not yet been delivered/i
 const CHALLENGE_WORDS =
@@ -137,7 +140,8 @@ function fromGroups(
     const key = `${group.address.toLowerCase()} ${group.action}`
     if (group.address !== '' && !seen.has(key)) seen.set(key, recipientOf(group, plain, rules))
   }
-  const recipients = [...seen.values()]
+  const doubtful = isDoubtful(parts[0]!, original)
+  const recipients = [...seen.values()].map((one) => (doubtful ? { ...one, hard: null } : one))
   const failed = recipients.filter((one) => !GOOD.has(one.action) && one.action !== 'delayed')
   const kind = failed.length > 0 ? 'bounce' : recipients.some((one) => one.action === 'delayed') ? 'delay' : 'success'
   return { kind, recipients, ...enclosedFacts(original) }
@@ -192,50 +196,107 @@ function fromText(top: Part, parts: readonly Part[], original: Original, rules: 
   const subject = top.headers.get('subject') ?? ''
   const from = top.headers.get('from') ?? ''
   const text = parts
-    .filter((part) => part.depth <= 1 && (part.type.startsWith('text/') || part.type === ''))
+    .filter(
+      (part) =>
+        !part.enclosed && (part.type.startsWith('text/') || part.type === '') && part.type !== 'text/rfc822-headers',
+    )
     .map((part) => (part.type === 'text/html' ? stripTags(part.text) : part.text))
     .join('\n')
+    .slice(0, 100_000)
   const failedHeader = top.headers.get('x-failed-recipients')
-  const auto = top.headers.get('auto-submitted') ?? ''
-  const daemon = BOUNCE_SENDER.test(from) || /^<>$/.test(top.headers.get('return-path') ?? '')
-  if (failedHeader === undefined && !(daemon && BOUNCE_SUBJECT.test(subject))) {
-    if (CHALLENGE_WORDS.test(text.slice(0, 20_000))) return { kind: 'challenge', ...NOTHING }
-    const replied =
-      AUTO_SUBJECT.test(subject) ||
-      /auto-(replied|generated)/i.test(auto) ||
-      ['x-autoreply', 'x-autorespond', 'x-auto-response-suppress', 'x-autoresponder'].some((name) =>
-        top.headers.has(name),
-      ) ||
-      /auto_reply/i.test(top.headers.get('precedence') ?? '')
-    if (replied && !daemon) return { kind: 'auto-reply', ...NOTHING }
-    if (!daemon) return { kind: 'other', ...NOTHING }
-  }
+  const bounced = failedHeader !== undefined || isBounce(top, subject, from, text)
+  if (!bounced) return { kind: automaticKind(top, subject, text), ...NOTHING }
   const own = new Set(
     [top.headers.get('to'), from, original?.headers.get('from')].map((value) => addressIn(value ?? '').toLowerCase()),
   )
   const told =
-    failedHeader === undefined
-      ? readPlainBounce(text, own)
-      : failedHeader
-          .split(',')
-          .map((one) => ({ address: addressIn(one), text: near(text, addressIn(one)) || text.slice(0, 1000) }))
-  if (told.length === 0)
-    return { kind: AUTO_SUBJECT.test(subject) ? 'auto-reply' : 'other', ...NOTHING, ...enclosedFacts(original) }
-  const delayed =
-    DELAY_WORDS.test(text.slice(0, 20_000)) && !/permanent|giving up|final failure/i.test(text.slice(0, 20_000))
+    failedHeader === undefined ? fallback(readPlainBounce(text, own), text, original) : inHeader(failedHeader, text)
+  if (told.length === 0) return { kind: 'other', ...NOTHING, ...enclosedFacts(original) }
+  const delayed = DELAY_WORDS.test(text) && !/permanent|giving up|final failure|gave up/i.test(text)
+  const doubtful = isDoubtful(top, original)
   const recipients = told.map(({ address, text: why }): ReportedRecipient => {
-    const classified = rules.classify({ text: why })
+    const near = rules.classify({ text: why })
+    // When the words at the address say nothing, those of the whole notice do, if it speaks of one recipient.
+    const classified =
+      near.class === 'unclassified' && told.length === 1 ? rules.classify({ text: noticeOf(text) }) : near
     return {
       address,
       action: delayed ? 'delayed' : 'failed',
-      status: enhancedIn(why) || null,
+      status: enhancedIn(why) || (told.length === 1 ? enhancedIn(noticeOf(text)) : '') || null,
       smtpCode: codeIn(why) || null,
       class: delayed ? 'delayed' : classified.class,
-      hard: delayed ? null : classified.hard,
+      hard: delayed || doubtful ? null : classified.hard,
       diagnostic: why,
     }
   })
   return { kind: delayed ? 'delay' : 'bounce', recipients, ...enclosedFacts(original) }
+}
+
+/** The notice without what it encloses, as far as a classification reads. */
+function noticeOf(text: string): string {
+  return text.replace(/\n-{2,}.{0,40}(original|copy|returned|headers).*/is, '').slice(0, 2000)
+}
+
+/** A mail system says that it could not deliver; a person's automatic answer that quotes one does not. */
+function isBounce(top: Part, subject: string, from: string, text: string): boolean {
+  const daemon = BOUNCE_SENDER.test(from)
+  if (AUTO_SUBJECT.test(subject) && !daemon) return false
+  if (/auto-replied/i.test(top.headers.get('auto-submitted') ?? '') && !daemon && !BOUNCE_SUBJECT.test(subject))
+    return false
+  if (CHALLENGE_WORDS.test(text.slice(0, 20_000)) && !/permanent|fatal|undeliver/i.test(text.slice(0, 20_000)))
+    return false
+  const nullPath = /^<>$/.test(top.headers.get('return-path') ?? '')
+  if (daemon) return BOUNCE_SUBJECT.test(subject) || BOUNCE_WORDS.test(text.slice(0, 20_000))
+  return BOUNCE_SUBJECT.test(subject) && (nullPath || BOUNCE_WORDS.test(text.slice(0, 20_000)))
+}
+
+function automaticKind(top: Part, subject: string, text: string): ReportKind {
+  if (CHALLENGE_WORDS.test(text.slice(0, 20_000))) return 'challenge'
+  const marked = ['x-autoreply', 'x-autorespond', 'x-autoresponder'].some((name) => top.headers.has(name))
+  const said =
+    /auto-(replied|generated)/i.test(top.headers.get('auto-submitted') ?? '') ||
+    /auto_reply/i.test(top.headers.get('precedence') ?? '')
+  return AUTO_SUBJECT.test(subject) || marked || said ? 'auto-reply' : 'other'
+}
+
+function inHeader(header: string, text: string): { address: string; text: string }[] {
+  return header
+    .split(',')
+    .map((one) => addressIn(one))
+    .map((address) => ({ address, text: near(text, address) || text.slice(0, 1000) }))
+}
+
+/** Nobody is named: the enclosed original was for somebody. */
+function fallback(
+  told: readonly { address: string; text: string }[],
+  text: string,
+  original: Original,
+): readonly { address: string; text: string }[] {
+  if (told.length > 0) return told
+  const to =
+    addressIn(original?.headers.get('to') ?? '') ||
+    /^to:\s{0,5}.{0,200}?<?([^\s<>,;:"]{1,64}@[a-z0-9.-]{1,255})>?/im.exec(text)?.[1] ||
+    ''
+  return to.includes('@') ? [{ address: to, text: noticeOf(text).slice(0, 1000) }] : []
+}
+
+/**
+ * Whether this cannot be a notice about mail that its reader sent: the reporting domain bounces mail of its own to somebody
+ * else, or the notice has an envelope sender of a stranger (RFC 3461 §6.1: it has none). Nobody is judged dead by it.
+ */
+function isDoubtful(top: Part, original: Original): boolean {
+  const domain = (value: string | undefined): string =>
+    addressIn(value ?? '')
+      .split('@')
+      .at(-1)!
+      .toLowerCase()
+  const [reporter, reader] = [domain(top.headers.get('from')), domain(top.headers.get('to'))]
+  const author = domain(original?.headers.get('from'))
+  if (author !== '' && author === reporter && author !== reader) return true
+  const path = top.headers.get('return-path') ?? ''
+  if (path === '' || path === '<>' || /<?mailer-daemon/i.test(path)) return false
+  const sender = domain(path)
+  return sender !== '' && sender !== reader && !reporter.endsWith(sender) && !sender.endsWith(reporter)
 }
 
 function stripTags(html: string): string {

@@ -59,11 +59,11 @@ t.test('an operation that throws is undone alone; the others of its commit stand
   t.same(names, [{ name: 'a' }, { name: 'c' }], 'of the one that failed nothing is kept')
 })
 
-t.test('kill -9 while writing: whatever was answered is there, in every one of 8 kills', async (t) => {
+t.test('kill -9 while writing: whatever was answered is there, in every one of 4 kills', async (t) => {
   const path = directory(t)
   const script = join(import.meta.dirname, 'endless-writer.ts')
   const acked = new Set<string>()
-  for (let kill = 0; kill < 8; kill++) {
+  for (let kill = 0; kill < 4; kill++) {
     const child = spawn(process.execPath, [script, path, `k${kill}`], { stdio: ['ignore', 'pipe', 'inherit'] })
     let rest = ''
     child.stdout.on('data', (data: Buffer) => {
@@ -80,7 +80,7 @@ t.test('kill -9 while writing: whatever was answered is there, in every one of 8
     (await records.read(records.query.selectFrom('settings').select('name'))).map((row) => row.name),
   )
   const lost = [...acked].filter((name) => !there.has(name))
-  t.ok(acked.size >= 1600, `${acked.size} answered`)
+  t.ok(acked.size >= 800, `${acked.size} answered`)
   t.same(lost, [])
 })
 

@@ -9,6 +9,8 @@ export type Part = {
   /** Decoded from base64 or quoted-printable, as Latin-1 or UTF-8. */
   readonly text: string
   readonly depth: number
+  /** Lies inside an enclosed message: it speaks of that one, not of this. */
+  readonly enclosed: boolean
 }
 
 const MAX_PARTS = 100
@@ -23,14 +25,14 @@ export function readParts(raw: Uint8Array): readonly Part[] {
     .replaceAll('\r\n', '\n')
     .replaceAll('\r', '\n')
   const parts: Part[] = []
-  const waiting: { text: string; depth: number }[] = [{ text: source, depth: 0 }]
+  const waiting: { text: string; depth: number; enclosed: boolean }[] = [{ text: source, depth: 0, enclosed: false }]
   while (waiting.length > 0 && parts.length < MAX_PARTS) {
-    const { text, depth } = waiting.shift()!
+    const { text, depth, enclosed } = waiting.shift()!
     const { headers, body } = splitHead(text)
     const { value: type, parameters } = readType(headers.get('content-type') ?? '')
     const boundary = parameters.get('boundary')
     const decoded = decodeBody(body, headers.get('content-transfer-encoding') ?? '', parameters.get('charset') ?? '')
-    parts.push({ headers, type, parameters, text: decoded, depth })
+    parts.push({ headers, type, parameters, text: decoded, depth, enclosed })
     if (depth >= MAX_DEPTH) continue
     const inner: string[] =
       type.startsWith('multipart/') && boundary
@@ -38,7 +40,8 @@ export function readParts(raw: Uint8Array): readonly Part[] {
         : type === 'message/rfc822' || type === 'message/global'
           ? [decoded]
           : []
-    waiting.unshift(...inner.slice(0, MAX_PARTS).map((one) => ({ text: one, depth: depth + 1 })))
+    const within = enclosed || !type.startsWith('multipart/')
+    waiting.unshift(...inner.slice(0, MAX_PARTS).map((one) => ({ text: one, depth: depth + 1, enclosed: within })))
   }
   return parts
 }
@@ -51,6 +54,7 @@ export function readHeaders(text: string): ReadonlyMap<string, string> {
 function splitHead(text: string): { headers: Map<string, string>; body: string } {
   const headers = new Map<string, string>()
   let at = 0
+  // The field that folded lines belong to; `-`: one whose value is not kept; empty before the first.
   let name = ''
   while (at < text.length && headers.size < MAX_HEADERS) {
     const end = text.indexOf('\n', at)
@@ -60,13 +64,13 @@ function splitHead(text: string): { headers: Map<string, string>; body: string }
       return { headers, body: text.slice(at) }
     }
     const colon = line.indexOf(':')
-    if ((line[0] === ' ' || line[0] === '\t') && name !== '')
-      headers.set(name, `${headers.get(name)} ${line.trim()}`.slice(0, 4000))
-    else if (colon > 0 && !/\s/.test(line.slice(0, colon).trimEnd())) {
+    if ((line[0] === ' ' || line[0] === '\t') && name !== '') {
+      if (name !== '-') headers.set(name, `${headers.get(name)} ${line.trim()}`.slice(0, 4000))
+    } else if (colon > 0 && !/\s/.test(line.slice(0, colon).trimEnd())) {
       name = line.slice(0, colon).trimEnd().toLowerCase()
-      if (headers.has(name)) name = ''
+      if (headers.has(name)) name = '-'
       else headers.set(name, line.slice(colon + 1).trim())
-    } else if (line.startsWith('From ') || line.startsWith('>From ')) name = ''
+    } else if (line.startsWith('From ') || line.startsWith('>From ')) name = '-'
     else return { headers, body: text.slice(at) }
     at = end < 0 ? text.length : end + 1
   }
