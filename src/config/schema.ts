@@ -162,7 +162,11 @@ export const ConfigSchema = Type.Object(
         1_048_576,
       ),
       segment_bytes: bytes('The size at which a segment file is closed and the next begun.', 67_108_864, 1_048_576),
-      lease: seconds('How long one attempt may hold a recipient before it is taken back.', 1800, 30),
+      lease: seconds(
+        'How long one attempt may hold a recipient before it is taken back; longer than the deadlines of delivery together.',
+        7200,
+        30,
+      ),
       min_free_bytes: bytes('Free space on the data directory below which new mail is answered 452.', 104_857_600),
       cleanup: text(
         'When settled mail past its retention is removed, as a cron expression in local time.',

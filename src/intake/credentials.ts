@@ -109,7 +109,7 @@ export class Credentials {
       throw new Fault(`the user name ${wanted.username} is taken`, {
         code: 'exists',
         field: 'username',
-        remedy: `Revoke it first: relevo credential revoke ${wanted.username}`,
+        remedy: `Revoke it first: relevo credential remove ${wanted.username}`,
         exitCode: EX.DATAERR,
       })
     const password = wanted.password ?? randomBytes(24).toString('base64url')

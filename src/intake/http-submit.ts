@@ -81,13 +81,15 @@ async function submit(
       field: 'to',
       remedy: composition.invalid[0]?.reason ?? 'Give at least one address.',
     })
+  // A unix socket has no address: whoever speaks there is on this host.
+  const address = request.ip ?? '127.0.0.1'
   const accepted = await deps.acceptor.accept({
     reversePath: composition.from.address,
     recipients: recipients.map(({ recipient }) => recipient),
     content: composition.content,
     submitter,
     smtpUtf8: composition.smtpUtf8,
-    client: { address: request.ip, name: null, helo: `[${request.ip}]` },
+    client: { address, name: null, helo: `[${address}]` },
     protocol: 'HTTP',
     settings: {
       ...times,

@@ -8,7 +8,8 @@ import type { FinalState, RecipientState } from './contract.ts'
  * leased     an attempt was written down before its connection was used. Whether the peer took the message cannot be
  *            known, so it goes back to ready flagged maybeDuplicate; a copy is possible only if the final dot was sent.
  * deferred   on disk with its time and its reason.
- * held       on disk; only a person (or the finding that held it) moves it on.
+ * held       on disk, with the time it was scheduled for if that is still to come; only a person (or the finding that held
+ *            it) moves it on.
  * the others are final: written together with their event and what follows from them, and never left.
  */
 export const NEXT = {
@@ -16,7 +17,7 @@ export const NEXT = {
   ready: ['leased', 'held', 'cancelled'],
   leased: ['ready', 'deferred', 'held', 'sent', 'bounced', 'uncertain', 'suppressed', 'expired'],
   deferred: ['ready', 'leased', 'held', 'cancelled'],
-  held: ['ready', 'cancelled'],
+  held: ['ready', 'scheduled', 'cancelled'],
   sent: [],
   bounced: [],
   uncertain: [],

@@ -154,18 +154,23 @@ export class QueueWriting {
       if (row === undefined || !maySteer(args.action, stateOf(row.state))) continue
       const message = this.#message(row.message)
       count += 1
-      this.#count(row.state, to)
-      const ready = to === 'ready'
+      // Mail that was scheduled keeps its time while it is held, and goes back to it.
+      const keptMs = stateOf(row.state) === 'scheduled' || args.action === 'release' ? row.due_ms : null
+      const later = args.action === 'release' && keptMs !== null && keptMs > args.nowMs
+      const next: RecipientState = later ? 'scheduled' : to
+      const dueMs = later ? keptMs : next === 'ready' ? args.nowMs : next === 'held' ? keptMs : null
+      move(stateOf(row.state), next)
+      this.#count(row.state, next)
       this.#sql('UPDATE recipients SET state = ?, reason = ?, due_ms = ?, settled_ms = ? WHERE key = ?').run(
-        stateNumber(to),
-        args.reason,
-        ready ? args.nowMs : null,
-        to === 'cancelled' ? args.nowMs : null,
+        stateNumber(next),
+        later ? 'scheduled' : args.reason,
+        dueMs,
+        next === 'cancelled' ? args.nowMs : null,
         key,
       )
       const type = { hold: 'held', release: 'released', retry: 'released', cancel: 'cancelled' }[args.action]
       this.#event(type, row, message, args.nowMs, { reason: args.reason })
-      if (ready) due.push(scheduleRow(row, message, args.nowMs))
+      if (dueMs !== null && next !== 'held') due.push(scheduleRow(row, message, dueMs))
       else gone.push(key)
       if (to === 'cancelled') this.#oneLessOpen(message, args.nowMs, done)
     }
