@@ -192,6 +192,8 @@ void t.test('every verb against the running daemon', async (t) => {
     const counted = await daemon.run('queue', 'release', '--status', 'held', '--dry-run')
     t.equal(counted.stdout, 'release: 1 recipient would be concerned\n')
     t.match(await daemon.run('queue', 'release', id), { code: 0, stdout: 'release: 1 recipient done\n' })
+    t.match((await daemon.run('why', id)).stdout, /^later@example\.net\tscheduled\t/, 'it goes back to its time')
+    t.match(await daemon.run('queue', 'retry', id), { code: 0, stdout: 'retry: 1 recipient done\n' })
     t.equal(await daemon.stands(id, 'sent'), 'sent')
 
     const [slow] = await daemon.json<{ id: string }>('send', '-f', 'a@example.com', '450-x@example.net')
