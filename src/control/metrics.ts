@@ -43,7 +43,7 @@ export class Metrics {
     parts.hub.listen((list) => {
       for (const event of list) {
         events.inc({ type: event.type, way: event.type === 'sent' ? (event.class ?? '') : '' })
-        const waited = event.type === 'sent' ? event.detail['queueMs'] : undefined
+        const waited = event.type === 'sent' ? event.detail.queueMs : undefined
         if (typeof waited === 'number') queueTime.observe(waited / 1000)
       }
     })

@@ -36,7 +36,7 @@ export class Shaping {
     } catch (error) {
       throw fault(file, `cannot be read: ${messageOf(error)}`)
     }
-    const listed = document['provider']
+    const listed = document.provider
     if (!Array.isArray(listed) || listed.length === 0) throw fault(file, 'has no [[provider]]')
     const shaping = new Shaping(listed.map((entry, i) => ruleOf(file, entry as Record<string, unknown>, i)))
     const names = new Set<string>()
@@ -75,22 +75,22 @@ function matches(rule: FileRule, host: string): boolean {
 }
 
 function ruleOf(file: string, entry: Record<string, unknown>, index: number): FileRule {
-  const name = entry['name']
+  const name = entry.name
   if (typeof name !== 'string' || !/^[a-z0-9-]{1,40}$/.test(name) || name === OTHER)
     throw fault(file, `provider ${index + 1} needs a name of small letters, digits and hyphens (not "${OTHER}")`)
   const known = ['name', 'mx', 'domains', 'connections', 'messages_per_connection', 'rate', 'rate_per', 'example_mx']
   const odd = Object.keys(entry).find((key) => !known.includes(key))
   if (odd !== undefined) throw fault(file, `provider "${name}" has the unknown key ${odd} (known: ${known.join(', ')})`)
-  const per = entry['rate_per'] ?? 'second'
+  const per = entry.rate_per ?? 'second'
   if (typeof per !== 'string' || !Object.hasOwn(PER_MS, per))
     throw fault(file, `provider "${name}": rate_per is "second", "minute" or "hour"`)
-  const rate = entry['rate'] === undefined ? null : whole(file, name, 'rate', entry['rate'])
+  const rate = entry.rate === undefined ? null : whole(file, name, 'rate', entry.rate)
   return {
     name,
-    mx: names(file, name, 'mx', entry['mx']),
-    domains: names(file, name, 'domains', entry['domains']),
-    connections: whole(file, name, 'connections', entry['connections']),
-    messagesPerConnection: whole(file, name, 'messages_per_connection', entry['messages_per_connection']),
+    mx: names(file, name, 'mx', entry.mx),
+    domains: names(file, name, 'domains', entry.domains),
+    connections: whole(file, name, 'connections', entry.connections),
+    messagesPerConnection: whole(file, name, 'messages_per_connection', entry.messages_per_connection),
     rate:
       rate === null
         ? null

@@ -34,15 +34,15 @@ export function loadWarmUpPlan(file: string): WarmUpPlan {
   } catch (error) {
     throw fault(file, `cannot be read: ${messageOf(error)}`)
   }
-  const daily = document['daily']
+  const daily = document.daily
   if (!Array.isArray(daily) || daily.length === 0 || daily.some((n) => !Number.isInteger(n) || n < 1))
     throw fault(file, 'needs daily, a list of whole numbers of 1 or more')
   const falls = daily.findIndex((volume, i) => i > 0 && volume < daily[i - 1])
   if (falls > 0) throw fault(file, `has a volume that falls: day ${falls + 1} is less than day ${falls}`)
-  const advanceShare = document['advance_share'] ?? 0.5
+  const advanceShare = document.advance_share ?? 0.5
   if (typeof advanceShare !== 'number' || advanceShare <= 0 || advanceShare > 1)
     throw fault(file, 'needs advance_share above 0 and up to 1')
-  const shares = Object.entries((document['mailbox_provider_share'] ?? {}) as Record<string, unknown>)
+  const shares = Object.entries((document.mailbox_provider_share ?? {}) as Record<string, unknown>)
   const odd = shares.find(([, share]) => typeof share !== 'number' || share <= 0 || share > 1)
   if (odd !== undefined) throw fault(file, `has a share for ${odd[0]} that is not above 0 and up to 1`)
   return { daily: daily as number[], advanceShare, providerShare: new Map(shares as [string, number][]) }

@@ -104,7 +104,7 @@ void t.test('config show tells the origin of what was set', async (t) => {
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line))
-      .some((row) => row.key === 'queue.lease' && row.value === 1800),
+      .some((row) => row.key === 'queue.lease' && row.value === 7200),
   )
 })
 

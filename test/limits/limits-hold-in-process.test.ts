@@ -6,7 +6,7 @@ import { limiterSuite } from './limiter-suite.ts'
 let nowMs = 1_000
 const clock: Clock = { now: () => nowMs, monotonicMs: () => nowMs, after: () => () => {} }
 
-limiterSuite(
+void limiterSuite(
   t,
   async () => new ProcessLimiter(clock),
   async (ms) => {

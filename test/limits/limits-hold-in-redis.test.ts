@@ -21,7 +21,7 @@ const RATE = { limit: 100, perMs: 3_600_000, burst: 100 }
 
 if (server === null) {
   t.comment(`left out: limits in redis (remedy: ${REMEDY})`)
-  t.not(process.env['RELEVO_TEST_ALL'], '1', 'with --all nothing may be left out')
+  t.not(process.env.RELEVO_TEST_ALL, '1', 'with --all nothing may be left out')
 } else {
   t.teardown(() => server[Symbol.asyncDispose]())
   await limiterSuite(t, () => open())

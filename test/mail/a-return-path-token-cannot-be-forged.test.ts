@@ -9,7 +9,7 @@ const key: ReturnPathKey = { id: 3, secret: randomBytes(32) }
 const keyOf = (id: number) => (id === key.id ? key : undefined)
 const HOST = 'bounces.example.com'
 
-t.test('what was made is read back, in any case of letters', async (t) => {
+void t.test('what was made is read back, in any case of letters', async (t) => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 2 ** 48 - 1 }),
@@ -25,7 +25,7 @@ t.test('what was made is read back, in any case of letters', async (t) => {
   t.ok(makeReturnPath({ kind: 'recipient', recipientKey: 1 }, HOST, NOW, key).indexOf('@') <= 60)
 })
 
-t.test('10,000 forged tokens: none is believed', async (t) => {
+void t.test('10,000 forged tokens: none is believed', async (t) => {
   const real = makeReturnPath({ kind: 'recipient', recipientKey: 77 }, HOST, NOW + DAY, key)
   const letters = 'abcdefghijklmnopqrstuvwxyz234567'
   let believed = 0
@@ -42,7 +42,7 @@ t.test('10,000 forged tokens: none is believed', async (t) => {
   t.equal(believed, 0)
 })
 
-t.test('another host, another key, a later day and odd text are refused by name', async (t) => {
+void t.test('another host, another key, a later day and odd text are refused by name', async (t) => {
   const path = makeReturnPath({ kind: 'recipient', recipientKey: 77 }, HOST, NOW + DAY, key)
   const local = path.slice(0, 34)
   t.same(readReturnPath(`${local}@bounces.example.org`, NOW, keyOf), { ok: false, error: 'forged' })

@@ -16,7 +16,7 @@ const observations = join(directory, 'seen.json')
 const first = await run(script, ['--once', '--any-port', '--observations', observations])
 const seen = JSON.parse(readFileSync(observations, 'utf8')) as Observations
 
-t.test('the round trip holds, twice', async (t) => {
+void t.test('the round trip holds, twice', async (t) => {
   const second = await run(script, ['--once', '--any-port'])
   for (const { stdout } of [first, second]) {
     const lines = stdout.trim().split('\n')
@@ -99,7 +99,7 @@ const MUTATIONS: Readonly<Record<string, readonly [Path, unknown][]>> = {
   ],
 }
 
-t.test('each fact fails when what was seen is otherwise', async (t) => {
+void t.test('each fact fails when what was seen is otherwise', async (t) => {
   t.same(
     Object.keys(MUTATIONS),
     FACTS.map((fact) => fact.name),
@@ -116,7 +116,7 @@ t.test('each fact fails when what was seen is otherwise', async (t) => {
     }
 })
 
-t.test('a port that is taken is named with what to do', async (t) => {
+void t.test('a port that is taken is named with what to do', async (t) => {
   const server = createServer()
   const taken = await new Promise<boolean>((resolve) => {
     server.once('error', () => resolve(false))

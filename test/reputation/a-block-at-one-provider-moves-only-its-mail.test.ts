@@ -43,7 +43,7 @@ const BLOCKED_5 = { result: 'refused', class: 'ip-blocked' }
 const BLOCKED_4 = { result: 'deferred', class: 'ip-blocked' }
 const SLOW = { result: 'deferred', class: 'rate-limit' }
 
-t.test(
+void t.test(
   '5.7.1 and 4.7.x blocks at google pause google only; a growing share brings it back without flapping',
   async (t) => {
     const { standings, changes, send, pass } = rig()
@@ -77,7 +77,7 @@ t.test(
   },
 )
 
-t.test('while the block lasts, probes are few and the waits grow', async (t) => {
+void t.test('while the block lasts, probes are few and the waits grow', async (t) => {
   const { changes, send, pass } = rig()
   send('google', 300, BLOCKED_5)
   let probes = 0
@@ -90,7 +90,7 @@ t.test('while the block lasts, probes are few and the waits grow', async (t) => 
   t.equal(changes.length, 1, 'it was paused once and never flapped')
 })
 
-t.test('requests to slow down share the mail with a relay, and it comes back when they stop', async (t) => {
+void t.test('requests to slow down share the mail with a relay, and it comes back when they stop', async (t) => {
   const { changes, send, pass } = rig()
   send('microsoft', 30, SLOW)
   t.match(changes[0]?.now, { verdict: 'degraded', share: 0.5 })
@@ -101,7 +101,7 @@ t.test('requests to slow down share the mail with a relay, and it comes back whe
   t.equal(changes.at(-1)?.now.verdict, 'healthy')
 })
 
-t.test(
+void t.test(
   'what says nothing about us moves nothing: unknown users, greylisting, full mailboxes, dead hosts',
   async (t) => {
     const { changes, send } = rig()
@@ -117,7 +117,7 @@ t.test(
   },
 )
 
-t.test('few answers give no verdict, and a pause survives a restart', async (t) => {
+void t.test('few answers give no verdict, and a pause survives a restart', async (t) => {
   const first = rig()
   t.equal(first.send('google', CONFIG.min_samples - 1, BLOCKED_5), CONFIG.min_samples - 1)
   t.same(first.changes, [])

@@ -5,7 +5,7 @@ import { loadWarmUpPlan, Shaping } from '#reputation'
 
 const shipped = join(import.meta.dirname, '../../config/shaping.toml')
 
-t.test('the shipped rules load, and know whose mailboxes stand behind a host', async (t) => {
+void t.test('the shipped rules load, and know whose mailboxes stand behind a host', async (t) => {
   const shaping = Shaping.load(shipped)
   t.equal(shaping.mailboxProviderOf('corp.example', ['aspmx.l.google.com', 'alt1.aspmx.l.google.com']), 'google')
   t.equal(shaping.mailboxProviderOf('corp.example', ['corp-example.mail.protection.outlook.com']), 'microsoft365')
@@ -42,13 +42,13 @@ const BAD: readonly [string, string, RegExp][] = [
 ]
 
 for (const [name, text, expected] of BAD)
-  t.test(`refused with its reason: ${name}`, async (t) => {
+  void t.test(`refused with its reason: ${name}`, async (t) => {
     const file = join(t.testdir({}), 'shaping.toml')
     writeFileSync(file, text)
     t.throws(() => Shaping.load(file), { message: expected, remedy: /./, exitCode: 78 })
   })
 
-t.test('warm-up volumes: the shipped plan loads; falling volumes and odd shares are refused', async (t) => {
+void t.test('warm-up volumes: the shipped plan loads; falling volumes and odd shares are refused', async (t) => {
   const plan = loadWarmUpPlan(join(import.meta.dirname, '../../config/warmup.toml'))
   t.equal(plan.daily[0], 200)
   const file = join(t.testdir({}), 'warmup.toml')

@@ -103,7 +103,7 @@ async function rig(
 const carrier = (decision: RouteDecision): string =>
   decision.kind === 'carry' ? decision.provider.name : `waits: ${decision.reason}`
 
-t.test('direct delivery is there from the first start, and is all there is', async (t) => {
+void t.test('direct delivery is there from the first start, and is all there is', async (t) => {
   const { ask, providers } = await rig(t)
   t.same(
     providers.list().map(({ name, kind }) => [name, kind]),
@@ -117,34 +117,37 @@ t.test('direct delivery is there from the first start, and is all there is', asy
   })
 })
 
-t.test('a block at google hands google over to the relay, and only google; a growing share comes back', async (t) => {
-  const { ask, told, pass, providers, said } = await rig(t)
-  await providers.add({ name: 'net', host: 'smtp.net.example' })
-  for (let i = 0; i < 30; i++) {
-    const decision = await ask('google')
-    if (decision.kind === 'carry' && decision.provider.name === 'own')
-      told(decision, i % 2 ? 'refused' : 'deferred', 'ip-blocked')
-  }
-  t.match(await ask('google'), { kind: 'carry', provider: { name: 'net' }, reason: 'own-paused' })
-  t.equal(carrier(await ask('yahoo')), 'own')
-  pass(900_001)
-  const shares: number[] = []
-  for (let round = 0; round < 12; round++) {
-    let own = 0
-    for (let i = 0; i < 400; i++) {
+void t.test(
+  'a block at google hands google over to the relay, and only google; a growing share comes back',
+  async (t) => {
+    const { ask, told, pass, providers, said } = await rig(t)
+    await providers.add({ name: 'net', host: 'smtp.net.example' })
+    for (let i = 0; i < 30; i++) {
       const decision = await ask('google')
-      if (carrier(decision) === 'own') own += 1
-      told(decision, 'delivered')
+      if (decision.kind === 'carry' && decision.provider.name === 'own')
+        told(decision, i % 2 ? 'refused' : 'deferred', 'ip-blocked')
     }
-    shares.push(own / 400)
-    pass(1000)
-  }
-  t.ok(shares[0]! > 0 && shares[0]! < 0.3, `first ${shares[0]}`)
-  t.equal(shares.at(-1), 1)
-  t.same(said, ['google paused', 'google healthy'], 'no flapping')
-})
+    t.match(await ask('google'), { kind: 'carry', provider: { name: 'net' }, reason: 'own-paused' })
+    t.equal(carrier(await ask('yahoo')), 'own')
+    pass(900_001)
+    const shares: number[] = []
+    for (let round = 0; round < 12; round++) {
+      let own = 0
+      for (let i = 0; i < 400; i++) {
+        const decision = await ask('google')
+        if (carrier(decision) === 'own') own += 1
+        told(decision, 'delivered')
+      }
+      shares.push(own / 400)
+      pass(1000)
+    }
+    t.ok(shares[0]! > 0 && shares[0]! < 0.3, `first ${shares[0]}`)
+    t.equal(shares.at(-1), 1)
+    t.same(said, ['google paused', 'google healthy'], 'no flapping')
+  },
+)
 
-t.test('without a relay a paused path makes mail wait, with its reason and an end', async (t) => {
+void t.test('without a relay a paused path makes mail wait, with its reason and an end', async (t) => {
   const { ask, told, clock } = await rig(t)
   for (let i = 0; i < 20; i++) told(await ask('google'), 'refused', 'ip-blocked')
   const decision = await ask('google')
@@ -152,7 +155,7 @@ t.test('without a relay a paused path makes mail wait, with its reason and an en
   t.ok(decision.kind === 'wait' && decision.untilMs > clock.now())
 })
 
-t.test('five failures in a row open a relay’s breaker; one probe after five minutes decides', async (t) => {
+void t.test('five failures in a row open a relay’s breaker; one probe after five minutes decides', async (t) => {
   const { ask, told, pass, providers, said, router } = await rig(t)
   await providers.add({ name: 'net', host: 'smtp.net.example', priority: 1 })
   const fail = async () => told(await ask(), 'infrastructure', '', 'connect')
@@ -179,7 +182,7 @@ t.test('five failures in a row open a relay’s breaker; one probe after five mi
   t.same(said, ['net open', 'net closed'])
 })
 
-t.test('the configured fallback comes before the next by priority; a preference before both', async (t) => {
+void t.test('the configured fallback comes before the next by priority; a preference before both', async (t) => {
   const { ask, told, providers } = await rig(t)
   await providers.change('own', { priority: 50 })
   await providers.add({ name: 'third', host: 'c.example', priority: 30 })
@@ -193,7 +196,7 @@ t.test('the configured fallback comes before the next by priority; a preference 
   t.equal(carrier(await ask()), 'second', 'changes hold at once')
 })
 
-t.test('equal priorities share by weight', async (t) => {
+void t.test('equal priorities share by weight', async (t) => {
   const { ask, providers } = await rig(t)
   await providers.change('own', { active: false })
   await providers.add({ name: 'heavy', host: 'a.example', priority: 10, weight: 3 })
@@ -203,7 +206,7 @@ t.test('equal priorities share by weight', async (t) => {
   t.ok(heavy > 1350 && heavy < 1650, `${heavy} of 2000 for a weight of 3 to 1`)
 })
 
-t.test(
+void t.test(
   'a fallback chain that comes back to its start is refused, and a removed provider leaves no dangling one',
   async (t) => {
     const { providers } = await rig(t)
@@ -226,7 +229,7 @@ t.test(
   },
 )
 
-t.test('a relay’s password is sealed in the store and whole after a restart', async (t) => {
+void t.test('a relay’s password is sealed in the store and whole after a restart', async (t) => {
   const { providers, records, vault, clock } = await rig(t)
   await providers.add({ name: 'net', host: 'smtp.net.example', username: 'u', password: 'pä55 word' })
   const rows = await records.read(records.query.selectFrom('providers').select('settings'))
@@ -234,7 +237,7 @@ t.test('a relay’s password is sealed in the store and whole after a restart', 
   t.equal((await Providers.open(records, vault, clock)).byName('net')?.smarthost?.password, 'pä55 word')
 })
 
-t.test(
+void t.test(
   'warm-up: what is over the day’s volume waits for the next day or goes by the relay; the day counts when it was sent',
   async (t) => {
     const plan: WarmUpPlan = { daily: [10, 20, 40], advanceShare: 0.5, providerShare: new Map([['google', 0.4]]) }
@@ -277,7 +280,7 @@ t.test(
   },
 )
 
-t.test('warm-up that waits names the next day, and what was not sent gives its room back', async (t) => {
+void t.test('warm-up that waits names the next day, and what was not sent gives its room back', async (t) => {
   const plan: WarmUpPlan = { daily: [3], advanceShare: 0.5, providerShare: new Map() }
   const { ask, told, router, providers } = await rig(t, { plan, overflow: 'wait' })
   await providers.add({ name: 'net', host: 'smtp.net.example' })
@@ -292,7 +295,7 @@ t.test('warm-up that waits names the next day, and what was not sent gives its r
   t.equal(loadWarmUpPlan(config('warmup.toml')).daily.length, 20)
 })
 
-t.test(
+void t.test(
   'port 25 closed to everyone is told from one dead host, tried once a minute, and back at the first connect',
   async (t) => {
     const { ask, told, pass, said, providers } = await rig(t)
@@ -314,7 +317,7 @@ t.test(
   },
 )
 
-t.test('several source addresses take turns, and a block of one leaves the other', async (t) => {
+void t.test('several source addresses take turns, and a block of one leaves the other', async (t) => {
   const { ask, told } = await rig(t, { sources: ['192.0.2.1', '192.0.2.2'] })
   const used = new Set<string>()
   for (let i = 0; i < 60; i++) {
@@ -331,7 +334,7 @@ t.test('several source addresses take turns, and a block of one leaves the other
   for (let i = 0; i < 5; i++) t.match(await ask('google'), { source: { address: '192.0.2.2' } })
 })
 
-t.test('health checks move the breaker, within their time limit', async (t) => {
+void t.test('health checks move the breaker, within their time limit', async (t) => {
   const { clock, providers, breakers, pass } = await rig(t)
   await providers.add({ name: 'net', host: 'smtp.net.example' })
   let answer: 'ok' | 'no' | 'hang' = 'no'

@@ -26,7 +26,7 @@ const open = (path: string, modules: Parameters<typeof openDatabase>[0]['modules
 const setting = (records: Records, name: string, value = 'v') =>
   records.query.insertInto('settings').values({ name, value, updated_ms: 1 })
 
-t.test('writes share commits, and each is there when it is answered', async (t) => {
+void t.test('writes share commits, and each is there when it is answered', async (t) => {
   const path = directory(t)
   {
     await using database = await open(path)
@@ -42,7 +42,7 @@ t.test('writes share commits, and each is there when it is answered', async (t) 
   t.ok(Number.parseInt(commits.detail, 10) < 100, `500 writes in ${commits.detail}`)
 })
 
-t.test('an operation that throws is undone alone; the others of its commit stand', async (t) => {
+void t.test('an operation that throws is undone alone; the others of its commit stand', async (t) => {
   const path = directory(t)
   await using database = await open(path)
   const records = new Records(database)
@@ -59,7 +59,7 @@ t.test('an operation that throws is undone alone; the others of its commit stand
   t.same(names, [{ name: 'a' }, { name: 'c' }], 'of the one that failed nothing is kept')
 })
 
-t.test('kill -9 while writing: whatever was answered is there, in every one of 4 kills', async (t) => {
+void t.test('kill -9 while writing: whatever was answered is there, in every one of 4 kills', async (t) => {
   const path = directory(t)
   const script = join(import.meta.dirname, 'endless-writer.ts')
   const acked = new Set<string>()
@@ -84,13 +84,13 @@ t.test('kill -9 while writing: whatever was answered is there, in every one of 4
   t.same(lost, [])
 })
 
-t.test('a second instance is refused at once, and names the first', async (t) => {
+void t.test('a second instance is refused at once, and names the first', async (t) => {
   const path = directory(t)
   await using _database = await open(path)
   await t.rejects(open(path), { code: 'second-instance', exitCode: 75, message: new RegExp(`process ${process.pid}`) })
 })
 
-t.test('what is damaged or incomplete is never opened, and never started empty over', async (t) => {
+void t.test('what is damaged or incomplete is never opened, and never started empty over', async (t) => {
   const good = directory(t)
   {
     await using database = await open(good)
@@ -118,7 +118,7 @@ t.test('what is damaged or incomplete is never opened, and never started empty o
   }
 })
 
-t.test('an older database under a newer counter lags: refused, with the gap named', async (t) => {
+void t.test('an older database under a newer counter lags: refused, with the gap named', async (t) => {
   const path = directory(t)
   const aside = directory(t)
   const write = async (from: number, n: number) => {
@@ -134,7 +134,7 @@ t.test('an older database under a newer counter lags: refused, with the gap name
   t.equal(checkStore(path).find((finding) => finding.check === 'commits')?.ok, false)
 })
 
-t.test('a byte flipped in the write-ahead log: the commits behind it are missed, not ignored', async (t) => {
+void t.test('a byte flipped in the write-ahead log: the commits behind it are missed, not ignored', async (t) => {
   const path = directory(t)
   const script = join(import.meta.dirname, 'endless-writer.ts')
   const child = spawn(process.execPath, [script, path, 'w'], { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -151,7 +151,7 @@ t.test('a byte flipped in the write-ahead log: the commits behind it are missed,
   await t.rejects(open(path), { code: 'store-lags' })
 })
 
-t.test('tables of a newer Relevo are refused', async (t) => {
+void t.test('tables of a newer Relevo are refused', async (t) => {
   const path = directory(t)
   const module = { name: 'later', url: new URL('./empty-module.ts', import.meta.url) }
   {
@@ -165,7 +165,7 @@ t.test('tables of a newer Relevo are refused', async (t) => {
   })
 })
 
-t.test('secrets open only with their master key, their purpose, unaltered', async (t) => {
+void t.test('secrets open only with their master key, their purpose, unaltered', async (t) => {
   const path = directory(t)
   const key = (directory: string) => loadMasterKey({ file: '', credentialFile: null, directory })
   const masterKey = key(path)

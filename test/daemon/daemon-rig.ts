@@ -1,0 +1,172 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { certificate, openDns, scriptedMx, tempDir } from '#world'
+import { LocalApi } from '../../scripts/quickstart/local-api.ts'
+
+export const RELEVO = join(import.meta.dirname, '../../scripts/relevo')
+export const DOMAIN = 'sender.test'
+
+export type RigOptions = {
+  /** Domains whose mail goes to the scripted MX; default: good.test. */
+  readonly domains?: readonly string[]
+  /** More lines of the configuration, as TOML sections. */
+  readonly more?: string
+  readonly delivery?: string
+}
+
+/** A real daemon process in live mode whose whole internet is a name server and a mail host of the test. */
+export class DaemonRig implements AsyncDisposable {
+  readonly directory: string
+  readonly configFile: string
+  readonly ports: {
+    readonly trusted: number
+    readonly starttls: number
+    readonly inbound: number
+    readonly http: number
+    readonly metrics: number
+  }
+  readonly mx: Awaited<ReturnType<typeof scriptedMx>>
+  readonly api: LocalApi
+  readonly #stack: AsyncDisposableStack
+  process: ChildProcess | null = null
+  output = ''
+
+  private constructor(directory: string, ports: DaemonRig['ports'], mx: DaemonRig['mx'], stack: AsyncDisposableStack) {
+    this.directory = directory
+    this.configFile = join(directory, 'relevo.toml')
+    this.ports = ports
+    this.mx = mx
+    this.api = new LocalApi(join(directory, 'data/control.sock'))
+    this.#stack = stack
+  }
+
+  static async open(options: RigOptions = {}): Promise<DaemonRig> {
+    await using stack = new AsyncDisposableStack()
+    const { path } = stack.use(await tempDir())
+    const mx = stack.use(await scriptedMx())
+    const domains = options.domains ?? ['good.test']
+    const zones = Object.fromEntries([
+      ...domains.map((domain) => [domain, { MX: [[10, 'mx.test']] }] as const),
+      ['mx.test', { A: ['127.0.0.1'] }],
+    ])
+    const dns = stack.use(await openDns(zones as Parameters<typeof openDns>[0]))
+    const [trusted, starttls, inbound, http, metrics] = await Promise.all([0, 0, 0, 0, 0].map(freePort))
+    const ports = { trusted: trusted!, starttls: starttls!, inbound: inbound!, http: http!, metrics: metrics! }
+    const { cert, key } = await certificate(['mail.sender.test', 'localhost', '127.0.0.1'])
+    writeFileSync(join(path, 'cert.pem'), cert)
+    writeFileSync(join(path, 'key.pem'), key, { mode: 0o600 })
+    writeFileSync(
+      join(path, 'relevo.toml'),
+      `mode = "live"
+hostname = "mail.sender.test"
+data_dir = ${JSON.stringify(join(path, 'data'))}
+[submission]
+starttls_listen = ["127.0.0.1:${starttls}"]
+tls_listen = []
+trusted_listen = ["127.0.0.1:${trusted}"]
+trusted_networks = ["127.0.0.0/8"]
+trusted_domains = ["${DOMAIN}"]
+[inbound]
+listen = ["127.0.0.1:${inbound}"]
+[http]
+listen = ["127.0.0.1:${http}"]
+[metrics]
+listen = "127.0.0.1:${metrics}"
+[tls]
+certificate_file = ${JSON.stringify(join(path, 'cert.pem'))}
+key_file = ${JSON.stringify(join(path, 'key.pem'))}
+[queue]
+min_free_bytes = 1048576
+[delivery]
+port = ${mx.port}
+dns_servers = ["127.0.0.1:${dns.port}"]
+allow_networks = ["127.0.0.0/8"]
+ip = "ipv4"
+${options.delivery ?? ''}
+${options.more ?? ''}
+`,
+    )
+    const rig = new DaemonRig(path, ports, mx, stack.move())
+    await rig.start()
+    await rig.api.post('/domains', { name: DOMAIN })
+    return rig
+  }
+
+  /** Starts the process and waits until it takes mail. */
+  async start(): Promise<void> {
+    this.launch()
+    for (let i = 0; i < 600; i++) {
+      if (this.process?.exitCode !== null) break
+      const status = await this.api.get<{ ready: boolean }>('/status').catch(() => null)
+      if (status?.ready) return
+      await pause(25)
+    }
+    throw new Error(`the daemon did not start: ${this.output.slice(-2000)}`)
+  }
+
+  launch(): ChildProcess {
+    const child = spawn(RELEVO, ['serve', '--config', this.configFile], { stdio: ['ignore', 'pipe', 'pipe'] })
+    const keep = (data: Buffer): void => {
+      this.output = (this.output + data.toString()).slice(-200_000)
+    }
+    child.stdout.on('data', keep)
+    child.stderr.on('data', keep)
+    this.process = child
+    return child
+  }
+
+  /** The signal, and the code (or the signal) it ended with. */
+  async end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals | null> {
+    const child = this.process
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null
+    const ended = new Promise<number | NodeJS.Signals | null>((resolve) =>
+      child.once('exit', (code, by) => resolve(code ?? by)),
+    )
+    child.kill(signal)
+    return ended
+  }
+
+  /** Ids (X-World-Id) that the mail host took, with how often. */
+  taken(): Map<string, number> {
+    const counts = new Map<string, number>()
+    for (const { content } of this.mx.taken) {
+      const id = /^X-World-Id: *(\S+)/im.exec(content.subarray(0, 4000).toString('latin1'))?.[1] ?? ''
+      counts.set(id, (counts.get(id) ?? 0) + 1)
+    }
+    return counts
+  }
+
+  async until(what: () => boolean | Promise<boolean>, withinMs = 20_000): Promise<boolean> {
+    const began = performance.now()
+    while (performance.now() - began < withinMs) {
+      if (await what()) return true
+      await pause(50)
+    }
+    return false
+  }
+
+  /** Resident memory of the daemon, MiB. */
+  rssMiB(): number {
+    const status = readFileSync(`/proc/${this.process?.pid}/status`, 'utf8')
+    return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end('SIGKILL')
+    await this.#stack.disposeAsync()
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number }
+      server.close(() => resolve(port))
+    })
+  })
+}
