@@ -9,6 +9,8 @@ export type StatusGroup = {
 }
 
 const MAX_GROUPS = 200
+/** Their text is that of what they hold. */
+const CONTAINERS = /^(multipart\/|message\/(rfc822|global)$)/
 const TYPES = new Set(['message/delivery-status', 'message/global-delivery-status'])
 
 /** The groups of all delivery-status parts; of any text that carries their fields when no part has the right type. */
@@ -19,7 +21,10 @@ export function readStatusGroups(parts: readonly Part[]): readonly StatusGroup[]
     typed.length > 0
       ? typed
       : ours.filter(
-          (part) => /^(final|original)-recipient\s*:/im.test(part.text) && /^(action|status)\s*:/im.test(part.text),
+          (part) =>
+            !CONTAINERS.test(part.type) &&
+            /^(final|original)-recipient\s*:/im.test(part.text) &&
+            /^(action|status)\s*:/im.test(part.text),
         )
   return holders.flatMap((part) => groupsOf(part.text)).slice(0, MAX_GROUPS)
 }

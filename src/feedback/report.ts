@@ -49,12 +49,14 @@ export function readReport(raw: Uint8Array, rules: ReplyRules): Report {
   if (top === undefined) return { kind: 'other', ...NOTHING }
   const original = originalOf(parts)
   const reportType = (top.parameters.get('report-type') ?? '').toLowerCase()
-  const feedback = parts.find((part) => part.type === 'message/feedback-report')
+  // What an enclosed message holds speaks of that one: somebody may have passed a bounce on.
+  const ours = parts.filter((part) => !part.enclosed)
+  const feedback = ours.find((part) => part.type === 'message/feedback-report')
   if (feedback !== undefined || reportType === 'feedback-report') return complaint(feedback, original, rules)
-  if (reportType === 'tlsrpt' || isAggregate(top, parts)) return { kind: 'report', ...NOTHING }
+  if (reportType === 'tlsrpt' || isAggregate(top, ours)) return { kind: 'report', ...NOTHING }
   if (
     reportType === 'disposition-notification' ||
-    parts.some((part) => part.type === 'message/disposition-notification')
+    ours.some((part) => part.type === 'message/disposition-notification')
   )
     return { kind: 'other', ...NOTHING }
   const groups = readStatusGroups(parts)
