@@ -9,8 +9,6 @@ export type StatusGroup = {
 }
 
 const MAX_GROUPS = 200
-/** Their text is that of what they hold. */
-const CONTAINERS = /^(multipart\/|message\/(rfc822|global)$)/
 const TYPES = new Set(['message/delivery-status', 'message/global-delivery-status'])
 
 /** The groups of all delivery-status parts; of any text that carries their fields when no part has the right type. */
@@ -22,11 +20,18 @@ export function readStatusGroups(parts: readonly Part[]): readonly StatusGroup[]
       ? typed
       : ours.filter(
           (part) =>
-            !CONTAINERS.test(part.type) &&
+            part.type !== 'message/rfc822' &&
+            part.type !== 'message/global' &&
+            !holdsOthers(parts, part) &&
             /^(final|original)-recipient\s*:/im.test(part.text) &&
             /^(action|status)\s*:/im.test(part.text),
         )
   return holders.flatMap((part) => groupsOf(part.text)).slice(0, MAX_GROUPS)
+}
+
+/** A container whose parts were found: its text is theirs. With a boundary that never comes it is text itself. */
+export function holdsOthers(parts: readonly Part[], part: Part): boolean {
+  return (parts[parts.indexOf(part) + 1]?.depth ?? 0) > part.depth
 }
 
 function groupsOf(text: string): StatusGroup[] {
@@ -50,7 +55,11 @@ function groupsOf(text: string): StatusGroup[] {
     }
     name = field[1]!.toLowerCase()
     const starts = name === 'final-recipient' || name === 'original-recipient'
-    if (starts && (current.has(name) || current.has('action') || current.has('status'))) {
+    // Some writers say the action before the recipient.
+    const complete =
+      (current.has('final-recipient') || current.has('original-recipient')) &&
+      (current.has('action') || current.has('status'))
+    if ((starts && (current.has(name) || complete)) || (name === 'action' && complete && current.has(name))) {
       if (groups.length >= MAX_GROUPS) break
       groups.push(new Map([[name, field[2]!.trim()]]))
     } else if (!current.has(name)) current.set(name, field[2]!.trim())
@@ -63,7 +72,8 @@ function groupsOf(text: string): StatusGroup[] {
       const original = addressIn(group.get('original-recipient') ?? '')
       const diagnostic = (group.get('diagnostic-code') ?? '').replace(/^[a-z0-9-]{1,20}\s*;\s*/i, '')
       return {
-        address: final.includes('@') ? final : original.includes('@') ? original : final || original,
+        // The original is whom we wrote to; the final one may be somewhere behind a forwarding of theirs.
+        address: original.includes('@') ? original : final || original,
         action: (group.get('action') ?? '').toLowerCase().split(/[\s(;]/, 1)[0]!,
         status: /[245]\.\d{1,3}\.\d{1,3}/.exec(group.get('status') ?? '')?.[0] ?? '',
         diagnostic,

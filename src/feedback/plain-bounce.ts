@@ -24,6 +24,8 @@ const ALONE = new RegExp(
 )
 const BEFORE_COLON = new RegExp(`^\\s{0,8}<(${ADDRESS})>\\s{0,3}(?:\\(.{0,200}\\))?\\s{0,3}:`, 'i')
 const SENTENCES = [
+  new RegExp(`^[45]\\d\\d[ -](?:[45]\\.\\d{1,3}\\.\\d{1,3} )?<?(${ADDRESS})>?\\.{2,3}\\s`, 'i'),
+  new RegExp(`\\bsmtp=(${ADDRESS})`, 'i'),
   new RegExp(
     `(?:unknown user|userid|user|recipient|attempts|mailbox|address|addressee|to)\\s{0,3}[:=]\\s{0,6}(?:\\[?smtp:|<|")?(${ADDRESS})`,
     'i',
@@ -43,17 +45,32 @@ const SENTENCES = [
   ),
 ]
 
+/** Behind this line stand those that failed; before it, often, the header of what was sent. */
+const ANNOUNCED =
+  /(did not reach|not be delivered to|not delivered to|failed (for|to)|following|permanent).{0,60}(recipient|address)/i
+
 const ANYWHERE = new RegExp(`(?:^|[\\s<("'\\[:])(${ADDRESS})`, 'i')
 
 /** Who failed, as told in plain text, each with the text that says why. */
 export function readPlainBounce(text: string, ownAddresses: ReadonlySet<string>): readonly Told[] {
   const lines = cut(text).slice(0, MAX_LINES)
-  const strong = find(lines, [BEFORE_COLON], ownAddresses)
+  const nobody: ReadonlySet<string> = new Set()
+  const strong = find(lines, [BEFORE_COLON], nobody)
   if (strong.length > 0) return strong
-  const alone = find(lines, [ALONE], ownAddresses)
-  if (alone.length > 0) return alone
-  const said = find(lines, SENTENCES, ownAddresses)
-  return said.length > 0 ? said : find(lines, [ANYWHERE], ownAddresses).slice(0, 1)
+  const announced = lines.findIndex((line) => ANNOUNCED.test(line))
+  const behind = announced < 0 ? lines : lines.slice(announced)
+  for (const [where, patterns, own] of [
+    [behind, [ALONE], ownAddresses],
+    [behind, SENTENCES, ownAddresses],
+    [lines, [ALONE], ownAddresses],
+    [lines, SENTENCES, ownAddresses],
+    // Whoever wrote to itself has failed itself.
+    [behind, [ALONE], nobody],
+  ] as const) {
+    const found = find(where, patterns, own)
+    if (found.length > 0) return found
+  }
+  return find(lines, [ANYWHERE], ownAddresses).slice(0, 1)
 }
 
 function cut(text: string): string[] {

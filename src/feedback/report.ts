@@ -1,5 +1,5 @@
 import { type Part, readHeaders, readParts } from '#mail'
-import { addressIn, readStatusGroups, type StatusGroup } from './delivery-fields.ts'
+import { addressIn, holdsOthers, readStatusGroups, type StatusGroup } from './delivery-fields.ts'
 import { readPlainBounce } from './plain-bounce.ts'
 import { codeIn, enhancedIn, type ReplyRules } from './replies.ts'
 
@@ -31,12 +31,12 @@ const GOOD = new Set(['delivered', 'relayed', 'expanded'])
 const AUTO_SUBJECT =
   /^\W{0,3}(re:\s*)?(auto(matic|matische|matica|mática)?[\s-]?(reply|response|antwort|risposta|respuesta)|auto:|automatic|autoreply|out of (the )?office|vacation|away from|on (annual )?leave|abwesenheit|réponse automatique|respuesta automática|risposta automatica|resposta automática|afwezig|自動返信|自动回复)/i
 const BOUNCE_SUBJECT =
-  /undeliver|deliver(y|ed)? (status|fail|problem|error|report|has failed|incomplete)|returned (mail|to sender)|failure notice|mail (delivery|system) |mail failure|(message|mail) (could )?not (be )?delivered|non[- ]?deliver|not been delivered|failed delivery|unzustellbar|nicht zugestellt|non remis|échec|no se (ha )?pud|no entregad|mancata consegna|não entreg|returned email|returned message|bounce|rejected|warning: (could not|message)|delayed mail|delivery notification|配信|エラー|退信|недоставл/i
+  /undeliver|deliver(y|ed)? (status|fail|problem|error|report|has failed|incomplete)|returned (mail|to sender)|failure notice|mail (delivery|system) |mail failure|failed mail|(message|mail) (could )?not (be )?delivered|non[- ]?deliver|not been delivered|failed delivery|unzustellbar|nicht zugestellt|non remis|échec|no se (ha )?pud|no entregad|mancata consegna|não entreg|returned email|returned message|bounce|rejected|warning: (could not|message)|delayed mail|delivery notification|配信|エラー|退信|недоставл/i
 const BOUNCE_SENDER =
   /mailer[-_. ]?daemon|postmaster|mail delivery|maildeliverysystem|mail system|mail administrator|system administrator|bounce|noreply-mail|delivery (subsystem|service)|mdaemon|microsoftexchange/i
 /** What notices say in their text when the subject is of no help. */
 const BOUNCE_WORDS =
-  /(could|can|was|were|has|have) ?not (be|been)? ?(delivered|able to deliver|reached)|unable to deliver|undeliver|delivery (to the following|has failed|failed|failure)|permanent (fatal )?error|failed permanently|returned (mail|to you|because)|mail has been returned|did not reach|not delivered|following address(es)? (had|failed)|unknown (user|recipient)|user unknown|non(-| )?remis|nicht zugestellt|no (se )?pud/i
+  /(could|can|was|were|has|have) ?not (be|been)? ?(delivered|able to deliver|reached)|unable to deliver|undeliver|delivery (to the following|has failed|failed|failure)|permanent (fatal )?error|failed permanently|returned (mail|to you|because)|mail has been returned|did not reach|not delivered|following address(es)? (had|failed)|(was|were|been) (rejected|refused)|not accepted|did not exactly match|unknown (user|recipient)|user unknown|non(-| )?remis|nicht zugestellt|no (se )?pud/i
 const DELAY_WORDS =
   /(will|we.?ll) (keep|continue) (trying|to try)|still being (tried|retried)|will be (re)?tried|delivery (attempts )?will (continue|be)|delayed mail|message (is|has been|still) (being )?delayed|delivery (is|has been) delayed|warning message only|you do not need to resend|do not need to resend|not been delivered (yet|within)|delivery status notification \(delay\)|has not yet been delivered/i
 const CHALLENGE_WORDS =
@@ -59,9 +59,22 @@ export function readReport(raw: Uint8Array, rules: ReplyRules): Report {
     ours.some((part) => part.type === 'message/disposition-notification')
   )
     return { kind: 'other', ...NOTHING }
+  if (isAutomaticAnswer(top)) return { kind: automaticKind(top, textOf(parts)), ...NOTHING }
   const groups = readStatusGroups(parts)
   if (groups.length > 0) return fromGroups(groups, parts, original, rules)
-  return fromText(top, parts, original, rules)
+  return wrappedNotice(top, ours, rules) ?? fromText(top, parts, original, rules)
+}
+
+/** A mail system that passes on the notice of another one as an attachment; a person who does so is no mail system. */
+function wrappedNotice(top: Part, ours: readonly Part[], rules: ReplyRules): Report | null {
+  if (!BOUNCE_SENDER.test(top.headers.get('from') ?? '')) return null
+  const enclosed = ours.find((part) => part.depth > 0 && part.type === 'message/rfc822')
+  if (enclosed === undefined) return null
+  const headers = readHeaders(enclosed.text)
+  if (!BOUNCE_SENDER.test(headers.get('from') ?? '')) return null
+  const inner = readParts(Buffer.from(enclosed.text))
+  const groups = readStatusGroups(inner)
+  return groups.length === 0 ? null : fromGroups(groups, inner, originalOf(inner), rules)
 }
 
 /** The fixed line of `relevo bounce parse`. */
@@ -136,7 +149,7 @@ function fromGroups(
   original: Original,
   rules: ReplyRules,
 ): Report {
-  const plain = parts.find((part) => part.type.startsWith('text/') && part.depth <= 1)?.text ?? ''
+  const plain = noticeOf(parts.find((part) => !part.enclosed && part.type.startsWith('text/'))?.text ?? '')
   const seen = new Map<string, ReportedRecipient>()
   for (const group of groups) {
     const key = `${group.address.toLowerCase()} ${group.action}`
@@ -194,20 +207,28 @@ function near(text: string, address: string): string {
   return at < 0 ? '' : text.slice(at, at + 600).replace(/\s+/g, ' ')
 }
 
-function fromText(top: Part, parts: readonly Part[], original: Original, rules: ReplyRules): Report {
-  const subject = top.headers.get('subject') ?? ''
-  const from = top.headers.get('from') ?? ''
-  const text = parts
+/** What the mail itself says for people, without markup. */
+function textOf(parts: readonly Part[]): string {
+  return parts
     .filter(
       (part) =>
-        !part.enclosed && (part.type.startsWith('text/') || part.type === '') && part.type !== 'text/rfc822-headers',
+        !part.enclosed &&
+        !holdsOthers(parts, part) &&
+        (/^(text|multipart)\//.test(part.type) || part.type === '') &&
+        part.type !== 'text/rfc822-headers',
     )
     .map((part) => (part.type === 'text/html' ? stripTags(part.text) : part.text))
     .join('\n')
     .slice(0, 100_000)
+}
+
+function fromText(top: Part, parts: readonly Part[], original: Original, rules: ReplyRules): Report {
+  const subject = top.headers.get('subject') ?? ''
+  const from = top.headers.get('from') ?? ''
+  const text = textOf(parts)
   const failedHeader = top.headers.get('x-failed-recipients')
-  const bounced = failedHeader !== undefined || isBounce(top, subject, from, text)
-  if (!bounced) return { kind: automaticKind(top, subject, text), ...NOTHING }
+  const bounced = failedHeader !== undefined || isBounce(top, subject, from, text) || isReturned(top, subject, original)
+  if (!bounced) return { kind: automaticKind(top, text), ...NOTHING }
   const own = new Set(
     [top.headers.get('to'), from, original?.headers.get('from')].map((value) => addressIn(value ?? '').toLowerCase()),
   )
@@ -252,7 +273,20 @@ function isBounce(top: Part, subject: string, from: string, text: string): boole
   return BOUNCE_SUBJECT.test(subject) && (nullPath || BOUNCE_WORDS.test(text.slice(0, 20_000)))
 }
 
-function automaticKind(top: Part, subject: string, text: string): ReportKind {
+/** Somebody's own automatic answer, whatever it quotes. */
+function isAutomaticAnswer(top: Part): boolean {
+  return AUTO_SUBJECT.test(top.headers.get('subject') ?? '') && !BOUNCE_SENDER.test(top.headers.get('from') ?? '')
+}
+
+/** Without any words that are known: a mail without sender (RFC 3464 §2) that gives its reader a mail of its own back. */
+function isReturned(top: Part, subject: string, original: Original): boolean {
+  if (top.headers.get('return-path') !== '<>' || original === null || AUTO_SUBJECT.test(subject)) return false
+  const reader = addressIn(top.headers.get('to') ?? '').toLowerCase()
+  return reader.includes('@') && addressIn(original.headers.get('from') ?? '').toLowerCase() === reader
+}
+
+function automaticKind(top: Part, text: string): ReportKind {
+  const subject = top.headers.get('subject') ?? ''
   if (CHALLENGE_WORDS.test(text.slice(0, 20_000))) return 'challenge'
   const marked = ['x-autoreply', 'x-autorespond', 'x-autoresponder'].some((name) => top.headers.has(name))
   const said =
@@ -265,7 +299,7 @@ function inHeader(header: string, text: string): { address: string; text: string
   return header
     .split(',')
     .map((one) => addressIn(one))
-    .map((address) => ({ address, text: near(text, address) || text.slice(0, 1000) }))
+    .map((address) => ({ address, text: near(noticeOf(text), address) || noticeOf(text).slice(0, 1000) }))
 }
 
 /** Nobody is named: the enclosed original was for somebody. */
