@@ -1,6 +1,6 @@
 // store: where things are kept. SQLite in a writer and a reader thread with shared commits, the records of the
 // installation by kysely, and the vault for secrets. It knows no stage: rooms bring their own operations and tables.
-export { checkStore, type Finding } from './check.ts'
+export { checkStore, type Finding, type StoreCheck } from './check.ts'
 export type { Database } from './database.ts'
 export { Records } from './records/records.ts'
 export { insertEvents, moveCounters, upsertSuppressions } from './records/rows.ts'

@@ -1,8 +1,9 @@
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto'
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, EX, Fault, newId } from '#base'
 import type { Records } from './records/records.ts'
+import { syncDirectory } from './sqlite/commit-counter.ts'
 
 const KEY_BYTES = 32
 const IV_BYTES = 12
@@ -26,7 +27,7 @@ export function loadMasterKey(options: {
         `${own} is missing`,
         'Put the master key back: what is sealed with it (DKIM keys, passwords) cannot be read without it.',
       )
-    writeFileSync(own, `${randomBytes(KEY_BYTES).toString('base64')}\n`, { mode: 0o600, flag: 'wx' })
+    makeKey(own, options.directory)
   }
   let text: string
   try {
@@ -46,6 +47,19 @@ export function loadMasterKey(options: {
       'Make one with: head -c 32 /dev/urandom | base64',
     )
   return key
+}
+
+/** Whole or not at all, and on the disk before anything is sealed with it: without it, what it sealed is lost. */
+function makeKey(path: string, directory: string): void {
+  const fd = openSync(`${path}.new`, 'w', 0o600)
+  try {
+    writeSync(fd, `${randomBytes(KEY_BYTES).toString('base64')}\n`)
+    fsyncSync(fd)
+  } finally {
+    closeSync(fd)
+  }
+  renameSync(`${path}.new`, path)
+  syncDirectory(directory)
 }
 
 /** Seals what is secret at rest: the master key wraps data keys, a data key seals values (AES-256-GCM). */
@@ -77,7 +91,7 @@ export class Vault {
       )
     const wrapping = Buffer.from(hkdfSync('sha256', masterKey, '', 'relevo data keys', KEY_BYTES))
     const rows = await records.read(query.selectFrom('data_keys').selectAll())
-    const keys = new Map(rows.map((row) => [row.id, decrypt(wrapping, row.sealed, row.id)]))
+    const keys = new Map(rows.map((row) => [row.id, unwrap(wrapping, row)]))
     const active = rows.find((row) => row.active === 1)
     if (active !== undefined) return new Vault(keys, active.id, fingerprint)
     const nowMs = clock.now()
@@ -109,6 +123,19 @@ export class Vault {
       code: 'unreadable-secret',
       remedy: 'It was altered, or belongs to another installation: set it again.',
       exitCode: EX.DATAERR,
+    })
+  }
+}
+
+function unwrap(wrapping: Uint8Array, { id, sealed }: { readonly id: string; readonly sealed: string }): Buffer {
+  try {
+    return decrypt(wrapping, sealed, id)
+  } catch (error) {
+    throw new Fault(`data key ${id} is damaged`, {
+      code: 'damaged-store',
+      remedy: 'Restore the whole data_dir from a backup; relevo db check tells more.',
+      exitCode: EX.DATAERR,
+      cause: error,
     })
   }
 }

@@ -1,4 +1,4 @@
-import { closeSync, fdatasyncSync, fsyncSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, fdatasyncSync, fsyncSync, openSync, readSync, renameSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
 
@@ -19,27 +19,36 @@ export class CommitCounter {
     this.#fd = fd
   }
 
-  /** Makes a new file at the given number; durable, the name in its directory included. */
-  static create(path: string, value: number): CommitCounter {
-    const fd = openSync(path, 'wx+', 0o600)
-    ftruncateSync(fd, 2 * SLOT_BYTES)
-    const counter = new CommitCounter(fd)
-    counter.advance(value)
-    fsyncSync(fd)
+  /**
+   * Makes a new file at the given number, whole or not at all; durable, the name in its directory included. Both slots are
+   * written out, so that a full disk cannot refuse one later, when the commit it counts is already kept.
+   */
+  static create(path: string, value: number): void {
+    const fd = openSync(`${path}.new`, 'w', 0o600)
+    try {
+      writeSync(fd, Buffer.alloc(2 * SLOT_BYTES))
+      new CommitCounter(fd).advance(value)
+      fsyncSync(fd)
+    } finally {
+      closeSync(fd)
+    }
+    renameSync(`${path}.new`, path)
     syncDirectory(dirname(path))
-    return counter
   }
 
-  /** Opens a file; null when no slot of it can be believed. */
-  static open(path: string): { readonly counter: CommitCounter; readonly value: number } | null {
-    const fd = openSync(path, 'r+')
-    let value = -1
-    for (const slot of [0, 1]) value = Math.max(value, readSlot(fd, slot))
-    if (value < 0) {
+  static open(path: string): CommitCounter {
+    return new CommitCounter(openSync(path, 'r+'))
+  }
+
+  /** The number in a file, which is not touched; null when no slot of it can be believed. */
+  static read(path: string): number | null {
+    const fd = openSync(path, 'r')
+    try {
+      const value = Math.max(readSlot(fd, 0), readSlot(fd, 1))
+      return value < 0 ? null : value
+    } finally {
       closeSync(fd)
-      return null
     }
-    return { counter: new CommitCounter(fd), value }
   }
 
   /** Throws when the number could not be made durable. */

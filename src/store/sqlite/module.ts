@@ -5,9 +5,10 @@ import type { Database as Sqlite, Statement } from 'better-sqlite3'
  * (`WorkerModuleFactory`) once. SQLite is synchronous there and never runs on the main thread.
  *
  * Writer: everything that waits is drained into one batch = one SQLite transaction = one `synchronous=FULL` commit
- * (group commit without timer). Each write op runs in its own savepoint: an op that throws is rolled back alone and
- * its caller gets the error; the others commit. All callers are answered after the commit (and the commit counter) is
- * on disk. If the commit itself fails (ENOSPC, EIO) every caller of the batch gets the error and nothing is kept.
+ * (group commit without timer). When an op throws, the batch is rolled back, those before the op run again and commit,
+ * its caller gets the error, and those behind it follow: so an op may run twice, with `afterRollback` in between, and
+ * must leave nothing outside the database that this does not undo. All callers are answered after the commit (and the
+ * commit counter) is on disk. If the commit itself fails (ENOSPC, EIO) every caller of the batch gets the error and nothing is kept.
  */
 export type WorkerContext = {
   readonly db: Sqlite
@@ -30,7 +31,7 @@ export type WorkerModule = {
   beforeCommit?(): void
   /** Writer only: after the batch is durable. */
   afterCommit?(): void
-  /** Writer only: the batch was rolled back. */
+  /** Writer only: the batch was rolled back; whatever the module remembers of it must be forgotten. */
   afterRollback?(): void
   close?(): void
 }

@@ -1,9 +1,10 @@
 import type { CompiledQuery } from 'kysely'
-import type { Fault } from '#base'
+import { type Fault, type Log, silentLog } from '#base'
 import type { Database } from '../database.ts'
 import { recordsWorker } from '../records/module.ts'
 import type { Migrations } from './module.ts'
 import { WorkerLink } from './worker-link.ts'
+import type { OpenInfo } from './writer.ts'
 
 /** A room's part of the store: its operations and its tables. */
 export type StoreModule = {
@@ -18,11 +19,14 @@ export type OpenOptions = {
   readonly modules: readonly StoreModule[]
   /** Told once when the store cannot be written any more; every later write rejects with `store-failed`. */
   readonly onFailure?: (error: Fault) => void
+  /** Takes the database as it stands when the commit counter is gone, damaged or ahead of it: what it lacks is lost. */
+  readonly acceptLoss?: boolean
+  readonly log?: Log
 }
 
 /**
  * Opens the data directory: one writer thread, one reader thread, and nothing of SQLite on this one.
- * @throws Fault second-instance, damaged-store, store-lags, newer-schema, data-dir-not-writable
+ * @throws Fault second-instance, damaged-store, store-lags, newer-schema, data-dir-not-writable, disk-full, disk-error
  */
 export async function openDatabase(options: OpenOptions): Promise<Database> {
   const wanted: readonly StoreModule[] = [recordsWorker, ...options.modules]
@@ -32,15 +36,25 @@ export async function openDatabase(options: OpenOptions): Promise<Database> {
     migrations,
     settings,
   }))
-  const data = { directory: options.directory, modules }
+  const { directory, acceptLoss = false, log = silentLog } = options
+  const data = { directory, modules, acceptLoss }
   let failed = false
   const onFailure = (error: Fault): void => {
     if (failed) return
     failed = true
     options.onFailure?.(error)
   }
-  const { link: writer } = await WorkerLink.start(new URL('./writer.ts', import.meta.url), data, onFailure)
-  const { link: reader } = await WorkerLink.start(new URL('./reader.ts', import.meta.url), data, onFailure)
+  const { link: writer, info } = await WorkerLink.start(new URL('./writer.ts', import.meta.url), data, onFailure)
+  const { commits, counted } = info as OpenInfo
+  if (counted === null || commits < counted) log.warn({ commits, counted }, 'commits that were answered may be missing')
+  else if (commits > counted + 1) log.warn({ commits, counted }, 'the commit counter was older than the database')
+  let reader: WorkerLink
+  try {
+    reader = (await WorkerLink.start(new URL('./reader.ts', import.meta.url), data, onFailure)).link
+  } catch (error) {
+    await writer.close()
+    throw error
+  }
   let writes = 0
   return {
     write<T>(op: string, args: unknown): Promise<T> {

@@ -52,6 +52,7 @@ export class WorkerLink {
             resolve({ link, info: message.info })
             break
           case 'refused':
+            link.#closed = () => {}
             reject(toError(message.error))
             break
           case 'answers':
@@ -73,6 +74,7 @@ export class WorkerLink {
         if (link.#closed === null)
           link.#break(new Fault(`a store worker ended with code ${code}`, { code: 'store-failed' }))
         link.#closed?.()
+        reject(new Fault('a store worker ended before it was ready', { code: 'store-failed' }))
       })
     })
   }

@@ -1,7 +1,7 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { Fault } from '#base'
+import { Fault, systemClock } from '#base'
 import type { Migrations, WorkerModule } from './module.ts'
-import { type OpenFile, openFile } from './open-file.ts'
+import { isFull, type OpenFile, openFile } from './open-file.ts'
 import { loadModules, type ModuleSource } from './worker-context.ts'
 import { type Answer, type Call, type FromWorker, toWire } from './worker-link.ts'
 
@@ -11,11 +11,19 @@ import { type Answer, type Call, type FromWorker, toWire } from './worker-link.t
 type Data = {
   readonly directory: string
   readonly modules: readonly (ModuleSource & { readonly name: string; readonly migrations: Migrations })[]
+  readonly acceptLoss: boolean
 }
 
+/** Commits in the database when it was opened, and those that the counter knew of (null: it could not be believed). */
+export type OpenInfo = { readonly commits: number; readonly counted: number | null }
+
 const MAX_BATCH = 1000
+/** Pages of the write-ahead log (16 KiB each) that wait for the database file before they are moved there. */
+const CHECKPOINT_PAGES = 1000
+/** Without a write for this long, what waits is moved too, so that a start after it has little to recover. */
+const IDLE_MS = 2000
 const port = parentPort!
-const { directory, modules: sources } = workerData as Data
+const { directory, modules: sources, acceptLoss } = workerData as Data
 
 let file: OpenFile
 let modules: readonly WorkerModule[] = []
@@ -26,16 +34,15 @@ let begin: () => void
 let count: () => void
 let commit: () => void
 let rollback: () => void
-let savepoint: () => void
-let release: () => void
-let undo: () => void
+let frames: () => { readonly log: number; readonly checkpointed: number }
+let cancelIdle: (() => void) | null = null
 
 function post(message: FromWorker): void {
   port.postMessage(message)
 }
 
 try {
-  file = openFile(directory, sources)
+  file = openFile(directory, sources, acceptLoss)
   const { db } = file
   commits = file.commits
   const run = (sql: string) => {
@@ -47,15 +54,14 @@ try {
   begin = run('BEGIN IMMEDIATE')
   commit = run('COMMIT')
   rollback = run('ROLLBACK')
-  savepoint = run('SAVEPOINT one')
-  release = run('RELEASE one')
-  undo = run('ROLLBACK TO one')
+  const noop = db.prepare('PRAGMA wal_checkpoint(NOOP)')
+  frames = () => noop.get() as { log: number; checkpointed: number }
   count = run("UPDATE store_state SET value = value + 1 WHERE name = 'commits'")
   const loaded = await loadModules(sources, db, directory, 'writer')
   modules = loaded.modules
   ops = loaded.ops
   port.on('message', onMessage)
-  post({ kind: 'ready', info: { commits } })
+  post({ kind: 'ready', info: { commits, counted: file.counted } satisfies OpenInfo })
 } catch (error) {
   post({ kind: 'refused', error: toWire(error) })
 }
@@ -71,48 +77,86 @@ function onMessage(first: Call[] | 'close'): void {
   }
   for (let at = 0; at < calls.length; at += MAX_BATCH) runBatch(calls.slice(at, at + MAX_BATCH))
   if (closing) close()
+  else tidy()
+}
+
+/** After the answers: keeps the write-ahead log short. */
+function tidy(): void {
+  if (failure !== null) return
+  const { log, checkpointed } = frames()
+  const waiting = log - checkpointed
+  if (waiting >= CHECKPOINT_PAGES) checkpoint()
+  else if (waiting > 0) {
+    cancelIdle?.()
+    cancelIdle = systemClock.after(IDLE_MS, checkpoint)
+  }
+}
+
+function checkpoint(): void {
+  cancelIdle?.()
+  cancelIdle = null
+  try {
+    file.db.pragma('wal_checkpoint(PASSIVE)')
+  } catch (error) {
+    // On a full disk everything stays in the log, where it is safe.
+    if (!isFull(error)) fail(error)
+  }
 }
 
 function runBatch(calls: readonly Call[]): void {
   const pings = calls.filter((call) => call.op === 'ping')
-  const writes = calls.filter((call) => call.op !== 'ping')
-  let answers: readonly Answer[] = []
-  if (writes.length > 0) answers = failure === null ? attempt(writes) : refuseAll(writes, failure)
+  const answers = perform(calls.filter((call) => call.op !== 'ping'))
   post({ kind: 'answers', answers: [...answers, ...pings.map(({ id }): Answer => [id, true, { commits }])] })
 }
 
-function attempt(writes: readonly Call[]): readonly Answer[] {
+/**
+ * One commit of all, as a rule. When an op throws, everything is undone (in the modules' memory too, which a savepoint
+ * would not reach), those before it are committed, it alone gets its error, and those behind it follow in the next commit.
+ */
+function perform(writes: readonly Call[]): readonly Answer[] {
+  const answers: Answer[] = []
+  let rest = writes
+  while (rest.length > 0) {
+    const { kept, thrown } = attempt(rest)
+    if (thrown === null) return answers.concat(kept)
+    const at = kept.length
+    answers.push(...perform(rest.slice(0, at)), [rest[at]!.id, false, toWire(thrown)])
+    rest = rest.slice(at + 1)
+  }
+  return answers
+}
+
+type Attempt = {
+  /** Answers of the ops, up to the one that threw. */
+  readonly kept: readonly Answer[]
+  /** What the op behind them threw: nothing was kept. Null: it is over, all are answered. */
+  readonly thrown: unknown
+}
+
+function attempt(writes: readonly Call[]): Attempt {
+  if (failure !== null) return { kept: refuseAll(writes, failure), thrown: null }
   try {
-    // Ops rarely throw, so a batch runs without savepoints first, and again with one for each op when one did.
-    return batch(writes, false) ?? batch(writes, true)!
+    return batch(writes)
   } catch (error) {
-    const { code = '' } = error as { code?: string }
-    if (code !== 'SQLITE_FULL' && code !== 'ENOSPC' && code !== 'EDQUOT') fail(error)
-    return refuseAll(writes, failure ?? error)
+    if (failure === null && !isFull(error)) fail(error)
+    return { kept: refuseAll(writes, failure ?? error), thrown: null }
   }
 }
 
-/** Null: an op threw and nothing was kept. Throws when the batch as a whole could not be made durable. */
-function batch(writes: readonly Call[], guarded: boolean): readonly Answer[] | null {
-  const answers: Answer[] = []
+/** Throws when the batch as a whole could not be made durable. */
+function batch(writes: readonly Call[]): Attempt {
+  const kept: Answer[] = []
   begin()
   try {
     for (const { id, op, args } of writes) {
-      if (guarded) savepoint()
       try {
         const run = ops.get(op)
         if (run === undefined) throw new Fault(`the store has no operation ${op}`, { code: 'no-such-operation' })
-        answers.push([id, true, run(args)])
-        if (guarded) release()
+        kept.push([id, true, run(args)])
       } catch (error) {
         if (isFatal(error)) throw error
-        if (!guarded) {
-          undoBatch()
-          return null
-        }
-        undo()
-        release()
-        answers.push([id, false, toWire(error)])
+        undoBatch()
+        return { kept, thrown: error }
       }
     }
     count()
@@ -123,9 +167,15 @@ function batch(writes: readonly Call[], guarded: boolean): readonly Answer[] | n
     throw error
   }
   commits += 1
-  file.counter.advance(commits)
-  for (const module of modules) module.afterCommit?.()
-  return answers
+  try {
+    file.counter.advance(commits)
+    for (const module of modules) module.afterCommit?.()
+  } catch (error) {
+    // Kept, but whether it can be told is not known: whatever the error, no later write may count on this file.
+    fail(error)
+    throw error
+  }
+  return { kept, thrown: null }
 }
 
 /** Errors that say something of the disk, not of the one op. */
@@ -141,6 +191,7 @@ function undoBatch(): void {
 
 /** After a failed write or sync the state of the disk is not known: never try the same again and go on. */
 function fail(error: unknown): void {
+  if (failure !== null) return
   const { message } = error as Error
   failure = new Fault(`the store cannot be written any more: ${message}`, {
     code: 'store-failed',
@@ -155,6 +206,7 @@ function refuseAll(calls: readonly Call[], error: unknown): readonly Answer[] {
 }
 
 function close(): void {
+  cancelIdle?.()
   for (const module of modules) module.close?.()
   try {
     if (failure === null) file.db.pragma('wal_checkpoint(TRUNCATE)')
