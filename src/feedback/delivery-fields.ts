@@ -9,6 +9,7 @@ export type StatusGroup = {
 }
 
 const MAX_GROUPS = 200
+const MAX_VALUE = 2000
 const TYPES = new Set(['message/delivery-status', 'message/global-delivery-status'])
 
 /** The groups of all delivery-status parts; of any text that carries their fields when no part has the right type. */
@@ -45,7 +46,8 @@ function groupsOf(text: string): StatusGroup[] {
       continue
     }
     if (/^[ \t]/.test(line) && name !== '') {
-      current.set(name, `${current.get(name)} ${line.trim()}`.slice(0, 2000))
+      const value = current.get(name) ?? ''
+      if (value.length < MAX_VALUE) current.set(name, `${value} ${line.trim()}`.slice(0, MAX_VALUE))
       continue
     }
     const field = /^([A-Za-z][A-Za-z0-9-]{1,40})\s*:[ \t]*(.*)$/.exec(line)
@@ -62,7 +64,7 @@ function groupsOf(text: string): StatusGroup[] {
     if ((starts && (current.has(name) || complete)) || (name === 'action' && complete && current.has(name))) {
       if (groups.length >= MAX_GROUPS) break
       groups.push(new Map([[name, field[2]!.trim()]]))
-    } else if (!current.has(name)) current.set(name, field[2]!.trim())
+    } else if (!current.has(name)) current.set(name, field[2]!.slice(0, MAX_VALUE).trim())
     else name = ''
   }
   return groups

@@ -26,6 +26,7 @@ export type Report = {
 }
 
 const NOTHING: Omit<Report, 'kind'> = { recipients: [], originalMessageId: null, originalReturnPath: null }
+const MAX_COMPLAINERS = 50
 const GOOD = new Set(['delivered', 'relayed', 'expanded'])
 
 const AUTO_SUBJECT =
@@ -52,7 +53,8 @@ export function readReport(raw: Uint8Array, rules: ReplyRules): Report {
   // What an enclosed message holds speaks of that one: somebody may have passed a bounce on.
   const ours = parts.filter((part) => !part.enclosed)
   const feedback = ours.find((part) => part.type === 'message/feedback-report')
-  if (feedback !== undefined || reportType === 'feedback-report') return complaint(feedback, original, rules)
+  if (feedback !== undefined || reportType === 'feedback-report' || isBareComplaint(top, original))
+    return complaint(feedback, original)
   if (reportType === 'tlsrpt' || isAggregate(top, ours)) return { kind: 'report', ...NOTHING }
   if (
     reportType === 'disposition-notification' ||
@@ -106,36 +108,48 @@ function enclosedFacts(original: Original): Pick<Report, 'originalMessageId' | '
 }
 
 /** RFC 5965; some providers leave out the fields and say the recipient in the original's header only. */
-function complaint(feedback: Part | undefined, original: Original, _rules: ReplyRules): Report {
+function complaint(feedback: Part | undefined, original: Original): Report {
   const fields = readHeaders(feedback?.text ?? '')
   const facts = enclosedFacts(original)
   const path = fields.get('original-mail-from')
+  const type = (fields.get('feedback-type') ?? '').toLowerCase()
+  // RFC 6591 and RFC 6430: nobody complained.
+  if (type === 'auth-failure' || type === 'not-spam') return { kind: 'report', ...NOTHING }
+  // RFC 5965 §3.2: once for each recipient of the original.
+  const named = [...(feedback?.text ?? '').matchAll(/^original-rcpt-to[ \t]{0,5}:(.{1,500})/gim)]
+    .slice(0, MAX_COMPLAINERS)
+    .map((found) => addressIn(found[1]!.trim()))
+    .filter((address) => address.includes('@'))
   const told = [
-    fields.get('original-rcpt-to'),
     fields.get('removal-recipient'),
     original?.headers.get('x-hmxmroriginalrecipient'),
     original?.headers.get('to'),
   ]
-  const address = told.map((value) => addressIn(value ?? '')).find((value) => value.includes('@'))
+  const other = told.map((value) => addressIn(value ?? '')).find((value) => value.includes('@'))
+  const addresses = named.length > 0 ? named : other === undefined ? [] : [other]
   return {
     kind: 'complaint',
-    recipients:
-      address === undefined
-        ? []
-        : [
-            {
-              address,
-              action: '',
-              status: null,
-              smtpCode: null,
-              class: 'complaint',
-              hard: null,
-              diagnostic: fields.get('feedback-type') ?? '',
-            },
-          ],
+    recipients: [...new Set(addresses)].map((address) => ({
+      address,
+      action: '',
+      status: null,
+      smtpCode: null,
+      class: 'complaint',
+      hard: null,
+      diagnostic: fields.get('feedback-type') ?? '',
+    })),
     originalMessageId: facts.originalMessageId,
     originalReturnPath: path === undefined ? facts.originalReturnPath : addressIn(path),
   }
+}
+
+/** The feedback loop of Outlook.com: no fields, the mail complained of is enclosed. */
+function isBareComplaint(top: Part, original: Original): boolean {
+  return (
+    original !== null &&
+    /^staff@(hotmail|outlook)\.com$/i.test(addressIn(top.headers.get('from') ?? '')) &&
+    /^complaint about message from /i.test(top.headers.get('subject') ?? '')
+  )
 }
 
 function isAggregate(top: Part, parts: readonly Part[]): boolean {
@@ -297,8 +311,9 @@ function automaticKind(top: Part, text: string): ReportKind {
 
 function inHeader(header: string, text: string): { address: string; text: string }[] {
   return header
-    .split(',')
+    .split(',', 50)
     .map((one) => addressIn(one))
+    .filter((address) => address.includes('@'))
     .map((address) => ({ address, text: near(noticeOf(text), address) || noticeOf(text).slice(0, 1000) }))
 }
 

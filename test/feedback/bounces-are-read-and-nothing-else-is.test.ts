@@ -255,6 +255,74 @@ await t.test('a complaint says whom and which mail', async (t) => {
   t.equal(bare.originalReturnPath, 'b+token@sending.example')
 })
 
+await t.test('the other forms of complaints are told from reports', async (t) => {
+  const arf = (fields: string) =>
+    read(
+      multipart(['From: fbl@provider.example', 'To: fbl@sending.example'], 'report; report-type=feedback-report', [
+        { type: 'message/feedback-report', text: fields },
+        { type: 'message/rfc822', text: ORIGINAL },
+      ]),
+    )
+  const two = arf('Feedback-Type: fraud\nOriginal-Rcpt-To: <a@example.org>\nOriginal-Rcpt-To: <b@example.org>')
+  t.strictSame(
+    two.recipients.map((one) => one.address),
+    ['a@example.org', 'b@example.org'],
+  )
+  for (const type of ['auth-failure', 'not-spam']) {
+    const got = arf(`Feedback-Type: ${type}\nOriginal-Rcpt-To: <a@example.org>`)
+    t.strictSame([got.kind, got.recipients], ['report', []], type)
+  }
+  const bare = multipart(
+    ['From: staff@hotmail.com', 'To: fbl@sending.example', 'Subject: complaint about message from 192.0.2.7'],
+    'mixed',
+    [{ type: 'message/rfc822', text: ORIGINAL }],
+  )
+  t.match(read(bare), { kind: 'complaint', recipients: [{ address: 'ana@example.org' }] })
+  t.equal(read(bare.replace('staff@hotmail.com', 'staff@example.net')).kind, 'other')
+})
+
+await t.test('a notice that another mail system wraps, and one without known words, are read', async (t) => {
+  const wrapped = multipart(['From: postmaster@gateway.example', 'To: shop@sending.example', 'Subject: Fw'], 'mixed', [
+    { type: 'message/rfc822', text: BOUNCE },
+  ])
+  t.match(read(wrapped), { kind: 'bounce', recipients: [{ address: 'ana@example.org', hard: true }] })
+  const wordless = multipart(
+    ['Return-Path: <>', 'From: no-reply@example.org', 'To: shop@sending.example', 'Subject: Mail'],
+    'mixed',
+    [
+      { type: 'text/plain', text: 'Dies kam nicht an.' },
+      { type: 'message/rfc822', text: ORIGINAL },
+    ],
+  )
+  const got = read(wordless)
+  t.equal(got.kind, 'bounce')
+  t.strictSame(
+    got.recipients.map(({ address, hard }) => [address, hard]),
+    [['ana@example.org', null]],
+  )
+})
+
+await t.test('fields are read in any order, and the address we wrote to is the one that failed', async (t) => {
+  const turned = report([
+    'Action: failed\nFinal-Recipient: rfc822; a@example.org\nStatus: 4.0.0',
+    'Action: delayed\nFinal-Recipient: rfc822; b@example.org\nStatus: 4.0.0',
+  ])
+  t.strictSame(
+    read(turned).recipients.map(({ address, action }) => [address, action]),
+    [
+      ['a@example.org', 'failed'],
+      ['b@example.org', 'delayed'],
+    ],
+  )
+  const forwarded = report([
+    'Original-Recipient: rfc822; ana@example.org\nFinal-Recipient: rfc822; hidden@example.net\nAction: failed\nStatus: 5.1.1',
+  ])
+  t.strictSame(
+    read(forwarded).recipients.map((one) => one.address),
+    ['ana@example.org'],
+  )
+})
+
 await t.test('aggregate reports are reports', async (t) => {
   const dmarc = multipart(
     [

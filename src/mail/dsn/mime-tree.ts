@@ -17,13 +17,11 @@ const MAX_PARTS = 100
 const MAX_DEPTH = 10
 const MAX_BYTES = 2_097_152
 const MAX_HEADERS = 500
+const MAX_VALUE = 4000
 
 /** All parts in order: containers first, then what they hold. The first is the mail itself. */
 export function readParts(raw: Uint8Array): readonly Part[] {
-  const source = Buffer.from(raw.buffer, raw.byteOffset, Math.min(raw.byteLength, MAX_BYTES))
-    .toString('latin1')
-    .replaceAll('\r\n', '\n')
-    .replaceAll('\r', '\n')
+  const source = withLineFeeds(raw.subarray(0, MAX_BYTES))
   const parts: Part[] = []
   const waiting: { text: string; depth: number; enclosed: boolean }[] = [{ text: source, depth: 0, enclosed: false }]
   while (waiting.length > 0 && parts.length < MAX_PARTS) {
@@ -46,6 +44,19 @@ export function readParts(raw: Uint8Array): readonly Part[] {
   return parts
 }
 
+/** CRLF and lone CR as LF; byte by byte, since replacing in a text of nothing but CR is slow. */
+function withLineFeeds(raw: Uint8Array): string {
+  const bytes = Buffer.allocUnsafe(raw.length)
+  let length = 0
+  for (let i = 0; i < raw.length; i++) {
+    const byte = raw[i]!
+    if (byte === 13) {
+      if (raw[i + 1] !== 10) bytes[length++] = 10
+    } else bytes[length++] = byte
+  }
+  return bytes.toString('latin1', 0, length)
+}
+
 /** The head of a message or of a block of fields. */
 export function readHeaders(text: string): ReadonlyMap<string, string> {
   return splitHead(`${text}\n\n`).headers
@@ -65,11 +76,12 @@ function splitHead(text: string): { headers: Map<string, string>; body: string }
     }
     const colon = line.indexOf(':')
     if ((line[0] === ' ' || line[0] === '\t') && name !== '') {
-      if (name !== '-') headers.set(name, `${headers.get(name)} ${line.trim()}`.slice(0, 4000))
+      const value = headers.get(name) ?? ''
+      if (name !== '-' && value.length < MAX_VALUE) headers.set(name, `${value} ${line.trim()}`.slice(0, MAX_VALUE))
     } else if (colon > 0 && !/\s/.test(line.slice(0, colon).trimEnd())) {
       name = line.slice(0, colon).trimEnd().toLowerCase()
       if (headers.has(name)) name = '-'
-      else headers.set(name, line.slice(colon + 1).trim())
+      else headers.set(name, line.slice(colon + 1, colon + 1 + MAX_VALUE).trim())
     } else if (line.startsWith('From ') || line.startsWith('>From ')) name = '-'
     else return { headers, body: text.slice(at) }
     at = end < 0 ? text.length : end + 1
