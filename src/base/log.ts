@@ -1,5 +1,3 @@
-import { pino } from 'pino'
-
 export type Fields = Readonly<Record<string, unknown>>
 
 /** Constant message, data in the object; secrets and bodies never. */
@@ -16,8 +14,9 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 /** Names whose values are masked wherever they stand, one and two levels deep. */
 const SECRET = ['password', 'secret', 'token', 'authorization', 'api_key', 'privateKey', 'private_key']
 
-/** JSON lines on the given descriptor (default: standard output), time as RFC 3339. */
-export function openLog(level: LogLevel, fd = 1): Log {
+/** JSON lines on the given descriptor (default: standard output), time as RFC 3339. Loaded here, so that threads that do not log pay nothing. */
+export async function openLog(level: LogLevel, fd = 1): Promise<Log> {
+  const { pino } = await import('pino')
   return pino(
     {
       level,

@@ -3,7 +3,6 @@
 export { checkStore, type Finding, type StoreCheck } from './check.ts'
 export type { Database } from './database.ts'
 export { Records } from './records/records.ts'
-export { insertEvents, moveCounters, upsertSuppressions } from './records/rows.ts'
 export type { RecordsTables } from './records/schema.ts'
 export type { Migrations, WorkerContext, WorkerModule, WorkerModuleFactory } from './sqlite/module.ts'
 export { type OpenOptions, openDatabase, type StoreModule } from './sqlite/open-database.ts'

@@ -14,7 +14,7 @@ export const serve: Command = {
   async run(invocation) {
     const { args, io } = invocation
     const { config, files } = await loadFor(args, io, true)
-    const log = openLog(config.log.level)
+    const log = await openLog(config.log.level)
     const asked = io.catchSignals()
     const { Daemon } = await import('../../daemon.ts')
     const ended = Promise.withResolvers<Fault | null>()

@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib'
 import { newId } from '#base'
-import { insertEvents, moveCounters, upsertSuppressions, type WorkerContext } from '#store'
+import type { WorkerContext } from '#store'
 import {
   type AcceptResult,
   type AttemptRecord,
@@ -68,8 +68,7 @@ export class QueueWriting {
       )
     }
     const { due, keys } = this.#insert(message)
-    insertEvents(
-      this.#context,
+    this.#context.insertEvents(
       events.map((event) =>
         event.recipient === null ? event : { ...event, recipientKey: keys.get(event.recipient) ?? null },
       ),
@@ -182,9 +181,9 @@ export class QueueWriting {
     suppressions: Settlement['suppressions']
     counters: Settlement['counters']
   }): void {
-    insertEvents(this.#context, args.events)
-    upsertSuppressions(this.#context, args.suppressions)
-    moveCounters(this.#context, args.counters)
+    this.#context.insertEvents(args.events)
+    this.#context.upsertSuppressions(args.suppressions)
+    this.#context.moveCounters(args.counters)
   }
 
   /** A message whose content cannot be believed: nothing of it is sent. */
@@ -460,7 +459,7 @@ export class QueueWriting {
   }
 
   #event(type: string, row: RecipientRow, message: MessageRow, atMs: number, detail: Record<string, unknown>): void {
-    insertEvents(this.#context, [
+    this.#context.insertEvents([
       {
         id: newId(atMs),
         atMs,

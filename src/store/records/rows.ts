@@ -1,5 +1,7 @@
 import type { WorkerContext } from '../sqlite/module.ts'
 
+type Statements = Pick<WorkerContext, 'statement'>
+
 // What other rooms' operations write into Records within their own transaction, in the writer thread. The shapes are
 // those of the queue's contract, said again because the shelf imports no stage.
 
@@ -27,8 +29,10 @@ export type SuppressionRow = {
   readonly untilMs: number | null
 }
 
+export type CounterRow = { readonly name: string; readonly period: string; readonly delta: number }
+
 /** An event with an id that is there already is passed over: noting twice is noting once. */
-export function insertEvents({ statement }: WorkerContext, events: readonly EventRow[]): void {
+export function insertEvents({ statement }: Statements, events: readonly EventRow[]): void {
   if (events.length === 0) return
   const insert = statement(
     'INSERT OR IGNORE INTO events (id, at_ms, type, message_id, recipient_key, recipient, provider, class, status, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
@@ -53,7 +57,7 @@ const STRENGTH = `CASE %s WHEN 'complaint' THEN 4 WHEN 'unsubscribe' THEN 3 WHEN
 const STRONGER = `${STRENGTH.replace('%s', 'excluded.reason')} >= ${STRENGTH.replace('%s', 'suppressions.reason')}`
 
 /** One more of the same address and scope counts up, takes the stronger reason and the later end (none is the latest). */
-export function upsertSuppressions({ statement }: WorkerContext, rows: readonly SuppressionRow[]): void {
+export function upsertSuppressions({ statement }: Statements, rows: readonly SuppressionRow[]): void {
   if (rows.length === 0) return
   const upsert = statement(
     `INSERT INTO suppressions (address, scope, reason, class, smtp_code, detail, count, first_ms, last_ms, until_ms)
@@ -71,10 +75,7 @@ export function upsertSuppressions({ statement }: WorkerContext, rows: readonly 
     upsert.run(row.address, row.scope, row.reason, row.class, row.smtpCode, row.detail, row.atMs, row.atMs, row.untilMs)
 }
 
-export function moveCounters(
-  { statement }: WorkerContext,
-  moves: readonly { readonly name: string; readonly period: string; readonly delta: number }[],
-): void {
+export function moveCounters({ statement }: Statements, moves: readonly CounterRow[]): void {
   if (moves.length === 0) return
   const move = statement(
     'INSERT INTO counters (name, period, value) VALUES (?, ?, ?) ON CONFLICT (name, period) DO UPDATE SET value = value + excluded.value',

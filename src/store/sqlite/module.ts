@@ -1,4 +1,5 @@
 import type { Database as Sqlite, Statement } from 'better-sqlite3'
+import type { CounterRow, EventRow, SuppressionRow } from '../records/rows.ts'
 
 /**
  * What a room puts into the store's workers. The worker threads load each module by URL and call its default export
@@ -19,6 +20,11 @@ export type WorkerContext = {
   /** Free settings the room gave at open, structured-cloneable. */
   readonly settings: Readonly<Record<string, unknown>>
   readonly role: 'writer' | 'reader'
+  /** Into Records, within the op's own transaction. An event whose id is there already is passed over. */
+  insertEvents(events: readonly EventRow[]): void
+  /** One more of the same address and scope counts up and takes the stronger reason. */
+  upsertSuppressions(rows: readonly SuppressionRow[]): void
+  moveCounters(moves: readonly CounterRow[]): void
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: arguments and results cross a thread; each room types its own side

@@ -1,4 +1,5 @@
 import type Sqlite from 'better-sqlite3'
+import { insertEvents, moveCounters, upsertSuppressions } from '../records/rows.ts'
 import type { WorkerContext, WorkerModule, WorkerModuleFactory } from './module.ts'
 
 export type ModuleSource = { readonly url: string; readonly settings: Readonly<Record<string, unknown>> }
@@ -26,7 +27,16 @@ export async function loadModules(
   const ops = new Map<string, (args: unknown) => unknown>()
   for (const { url, settings } of sources) {
     const { default: open } = (await import(url)) as { default: WorkerModuleFactory }
-    const context: WorkerContext = { db, statement, directory, settings, role }
+    const context: WorkerContext = {
+      db,
+      statement,
+      directory,
+      settings,
+      role,
+      insertEvents: (events) => insertEvents({ statement }, events),
+      upsertSuppressions: (rows) => upsertSuppressions({ statement }, rows),
+      moveCounters: (moves) => moveCounters({ statement }, moves),
+    }
     const module = open(context)
     modules.push(module)
     for (const [name, op] of Object.entries(module.ops)) ops.set(name, op)
