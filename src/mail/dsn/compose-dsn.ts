@@ -74,7 +74,8 @@ export function composeDsn(options: DsnOptions): Buffer {
   const enclosed = enclose(options)
   const text = [...head, '', ...parts.flatMap((part) => [`--${boundary}`, part])].join('\r\n')
   return Buffer.concat([
-    Buffer.from(`${text}\r\n`, 'latin1'),
+    // UTF-8 can only come from the address of a sender that used SMTPUTF8.
+    Buffer.from(`${text}\r\n`),
     ...(enclosed === null
       ? []
       : [
@@ -91,8 +92,8 @@ export function composeForward(options: ForwardOptions): Buffer {
   const { hostname, id } = options
   const boundary = `fwd-${id}`
   const seven = toSevenBit(options.raw).content
-  // A signed 8-bit part cannot be made 7-bit; then the whole travels as base64 and is a file, not a message.
-  const asMessage = isSevenBit(seven)
+  // A signed 8-bit part cannot be made 7-bit, nor may other line ends be changed; then the whole travels as base64 and is a file, not a message.
+  const asMessage = isSevenBit(seven) && !/(?<!\r)\n|\r(?!\n)/.test(seven.toString('latin1'))
   const enclosed = asMessage ? seven : Buffer.from(wrapped(options.raw.toString('base64')))
   const text = [
     `From: Postmaster <postmaster@${hostname}>`,
@@ -130,10 +131,12 @@ function people(options: DsnOptions): string[] {
       relayed: 'was passed on to a host that sends no confirmations',
     }[recipient.action]
     lines.push(
-      ...wrapWords(`Your message${subject === '' ? '' : ` "${subject}"`} to <${recipient.finalRecipient}> ${what}.`),
+      ...wrapWords(
+        `Your message${subject === '' ? '' : ` "${subject}"`} to <${written(recipient.finalRecipient)}> ${what}.`,
+      ),
       '',
     )
-    const who = recipient.remoteMta === '' ? 'The reason' : `The host ${recipient.remoteMta} said`
+    const who = recipient.remoteMta === '' ? 'The reason' : `The host ${printable(recipient.remoteMta, 255)} said`
     lines.push(...wrapWords(`${who}: ${printable(recipient.diagnostic, 1000)}`).map((line) => `    ${line}`), '')
   }
   return lines
@@ -153,7 +156,7 @@ function programs(options: DsnOptions): string[] {
       ...(recipient.originalRecipient === null
         ? []
         : [fold('Original-Recipient', printable(recipient.originalRecipient, 500))]),
-      `Final-Recipient: ${type}; ${printable(recipient.finalRecipient, 500)}`,
+      `Final-Recipient: ${type}; ${written(recipient.finalRecipient)}`,
       `Action: ${recipient.action}`,
       `Status: ${recipient.status}`,
       ...(recipient.remoteMta === '' ? [] : [`Remote-MTA: dns; ${printable(recipient.remoteMta, 255)}`]),
@@ -182,6 +185,12 @@ function printable(text: string, limit: number): string {
     .replace(/[^\x20-\x7e]+/g, ' ')
     .trim()
     .slice(0, limit)
+}
+
+/** An address in ASCII; other characters as RFC 6533 §3 writes them. */
+function written(address: string): string {
+  const escaped = address.replace(/[^\x00-\x7f]/gu, (char) => `\\x{${char.codePointAt(0)!.toString(16).toUpperCase()}}`)
+  return printable(escaped, 900)
 }
 
 /** Folded at spaces (RFC 5322 §2.2.3), and hard where there are none. */
