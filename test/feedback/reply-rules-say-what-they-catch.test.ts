@@ -1,5 +1,6 @@
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { parse } from 'smol-toml'
 import t, { type Test } from 'tap'
 import { Fault } from '#base'
 import { classifyReplyLine, loadReplyRules } from '#feedback'
@@ -163,4 +164,24 @@ await t.test('a reply of any length costs next to nothing', async (t) => {
   }
   const far = `${'x'.repeat(5000)} user unknown`
   t.equal(rules.classify({ text: far }).class, 'unclassified', 'only the first 2 KiB are read')
+})
+
+await t.test('the documented classes are those of the shipped rules', async (t) => {
+  const file = readFileSync(new URL('../../config/replies.toml', import.meta.url), 'utf8')
+  const shipped = new Map<string, { hard: string; actions: Set<string> }>()
+  for (const one of parse(file).rule as unknown as { class: string; hard: boolean | string; action: string }[]) {
+    const known = shipped.get(one.class) ?? { hard: '', actions: new Set<string>() }
+    known.hard = one.hard === true ? 'yes' : one.hard === false ? 'no' : 'unknown'
+    shipped.set(one.class, { ...known, actions: known.actions.add(one.action) })
+  }
+  const page = readFileSync(new URL('../../docs/reply-classes.md', import.meta.url), 'utf8')
+  const rows = [...page.matchAll(/^\| `([a-z-]+)` \|[^|]+\| ([^|]+) \| ([^|]+) \|$/gm)]
+    .map(([, name = '', hard = '', actions = '']) => ({ name, hard, actions: actions.split(', ').sort().join() }))
+    .filter(({ name }) => name !== 'unclassified')
+  t.strictSame(
+    rows.sort((a, b) => a.name.localeCompare(b.name)),
+    [...shipped]
+      .map(([name, { hard, actions }]) => ({ name, hard, actions: [...actions].sort().join() }))
+      .sort((a, b) => a.name.localeCompare(b.name)),
+  )
 })
