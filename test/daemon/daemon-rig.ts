@@ -15,6 +15,8 @@ export type RigOptions = {
   /** More lines of the configuration, as TOML sections. */
   readonly more?: string
   readonly delivery?: string
+  /** How a second host, of bad.test, behaves. */
+  readonly bad?: NonNullable<Parameters<typeof scriptedMx>[0]>['behaviour']
 }
 
 /** A real daemon process in live mode whose whole internet is a name server and a mail host of the test. */
@@ -47,10 +49,15 @@ export class DaemonRig implements AsyncDisposable {
     await using stack = new AsyncDisposableStack()
     const { path } = stack.use(await tempDir())
     const mx = stack.use(await scriptedMx())
+    if (options.bad !== undefined)
+      stack.use(await scriptedMx({ host: '127.0.0.2', port: mx.port, behaviour: options.bad }))
     const domains = options.domains ?? ['good.test']
     const zones = Object.fromEntries([
       ...domains.map((domain) => [domain, { MX: [[10, 'mx.test']] }] as const),
       ['mx.test', { A: ['127.0.0.1'] }],
+      ['bad.test', { MX: [[10, 'mx.bad.test']] }],
+      ['mx.bad.test', { A: ['127.0.0.2'] }],
+      [DOMAIN, { MX: [[10, 'mx.test']] }],
     ])
     const dns = stack.use(await openDns(zones as Parameters<typeof openDns>[0]))
     const [trusted, starttls, inbound, http, metrics] = await Promise.all([0, 0, 0, 0, 0].map(freePort))
