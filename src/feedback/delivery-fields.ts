@@ -38,11 +38,13 @@ export function holdsOthers(parts: readonly Part[], part: Part): boolean {
 function groupsOf(text: string): StatusGroup[] {
   const groups: Map<string, string>[] = [new Map()]
   let name = ''
+  let apart = false
   for (const line of text.split('\n')) {
     const current = groups.at(-1)!
     if (line.trim() === '') {
       // A group ends here; some writers put blank lines inside one, so it only begins anew with its first field.
       name = ''
+      apart = true
       continue
     }
     if (/^[ \t]/.test(line) && name !== '') {
@@ -61,11 +63,15 @@ function groupsOf(text: string): StatusGroup[] {
     const complete =
       (current.has('final-recipient') || current.has('original-recipient')) &&
       (current.has('action') || current.has('status'))
-    if ((starts && (current.has(name) || complete)) || (name === 'action' && complete && current.has(name))) {
+    if (
+      (starts && (current.has(name) || (complete && apart))) ||
+      (name === 'action' && complete && current.has(name))
+    ) {
       if (groups.length >= MAX_GROUPS) break
       groups.push(new Map([[name, field[2]!.trim()]]))
     } else if (!current.has(name)) current.set(name, field[2]!.slice(0, MAX_VALUE).trim())
     else name = ''
+    apart = false
   }
   return groups
     .filter((group) => group.has('final-recipient') || group.has('original-recipient'))

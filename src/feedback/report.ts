@@ -163,7 +163,7 @@ function fromGroups(
   original: Original,
   rules: ReplyRules,
 ): Report {
-  const plain = noticeOf(parts.find((part) => !part.enclosed && part.type.startsWith('text/'))?.text ?? '')
+  const plain = noticeOf(textOf(parts))
   const seen = new Map<string, ReportedRecipient>()
   for (const group of groups) {
     const key = `${group.address.toLowerCase()} ${group.action}`
@@ -343,11 +343,16 @@ function isDoubtful(top: Part, original: Original): boolean {
       .toLowerCase()
   const [reporter, reader] = [domain(top.headers.get('from')), domain(top.headers.get('to'))]
   const author = domain(original?.headers.get('from'))
-  if (author !== '' && author === reporter && author !== reader) return true
+  if (author !== '' && author === reporter && !isRelated(author, reader)) return true
   const path = top.headers.get('return-path') ?? ''
-  if (path === '' || path === '<>' || /<?mailer-daemon/i.test(path)) return false
+  if (/^(|<>|<null>)$/.test(path) || /<?mailer-daemon/i.test(path)) return false
   const sender = domain(path)
   return sender !== '' && sender !== reader && !reporter.endsWith(sender) && !sender.endsWith(reporter)
+}
+
+/** One house: the same domain, or one below the other. */
+function isRelated(one: string, other: string): boolean {
+  return one === other || one.endsWith(`.${other}`) || other.endsWith(`.${one}`)
 }
 
 function stripTags(html: string): string {

@@ -340,6 +340,18 @@ await t.test('aggregate reports are reports', async (t) => {
   t.equal(read(tls).kind, 'report')
 })
 
+await t.test('a house that tells one of its own is believed', async (t) => {
+  const inHouse = report([failedGroup('ana@elsewhere.example')])
+    .replace('MAILER-DAEMON@mx.example.org', 'MAILER-DAEMON@sending.example')
+    .replace('To: <shop@sending.example>', 'To: <bounces@mta.sending.example>')
+  t.match(read(inHouse), { kind: 'bounce', recipients: [{ address: 'ana@elsewhere.example', hard: true }] })
+  const fields = report([
+    'Action: failed\nFinal-Recipient: rfc822; ana@example.org\nOriginal-Recipient: rfc822; ana@example.org\nStatus: 5.1.1',
+  ])
+  t.match(read(fields), { kind: 'bounce', recipients: [{ address: 'ana@example.org', status: '5.1.1' }] })
+  t.equal(read(fields).recipients.length, 1)
+})
+
 await t.test('a forged notice judges nobody dead', async (t) => {
   const stranger = report([failedGroup('ana@example.org')], 'Bad news.', [
     'Return-Path: <someone@elsewhere.example>',
