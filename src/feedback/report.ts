@@ -1,4 +1,4 @@
-import { type Part, readHeaders, readParts } from '#mail'
+import { decodeWords, type Part, readHeaders, readParts } from '#mail'
 import { addressIn, holdsOthers, readStatusGroups, type StatusGroup } from './delivery-fields.ts'
 import { readPlainBounce } from './plain-bounce.ts'
 import { codeIn, enhancedIn, type ReplyRules } from './replies.ts'
@@ -113,7 +113,7 @@ function complaint(feedback: Part | undefined, original: Original): Report {
   const facts = enclosedFacts(original)
   const path = fields.get('original-mail-from')
   const type = (fields.get('feedback-type') ?? '').toLowerCase()
-  // RFC 6591 and RFC 6430: nobody complained.
+  // RFC 6591, and the opposite of a complaint.
   if (type === 'auth-failure' || type === 'not-spam') return { kind: 'report', ...NOTHING }
   // RFC 5965 §3.2: once for each recipient of the original.
   const named = [...(feedback?.text ?? '').matchAll(/^original-rcpt-to[ \t]{0,5}:(.{1,500})/gim)]
@@ -148,12 +148,12 @@ function isBareComplaint(top: Part, original: Original): boolean {
   return (
     original !== null &&
     /^staff@(hotmail|outlook)\.com$/i.test(addressIn(top.headers.get('from') ?? '')) &&
-    /^complaint about message from /i.test(top.headers.get('subject') ?? '')
+    /^complaint about message from /i.test(subjectOf(top))
   )
 }
 
 function isAggregate(top: Part, parts: readonly Part[]): boolean {
-  const subject = top.headers.get('subject') ?? ''
+  const subject = subjectOf(top)
   return /report[- ]domain:|^dmarc\b.{0,40}report/i.test(subject) && parts.some((part) => /zip|xml/.test(part.type))
 }
 
@@ -237,7 +237,7 @@ function textOf(parts: readonly Part[]): string {
 }
 
 function fromText(top: Part, parts: readonly Part[], original: Original, rules: ReplyRules): Report {
-  const subject = top.headers.get('subject') ?? ''
+  const subject = subjectOf(top)
   const from = top.headers.get('from') ?? ''
   const text = textOf(parts)
   const failedHeader = top.headers.get('x-failed-recipients')
@@ -287,9 +287,13 @@ function isBounce(top: Part, subject: string, from: string, text: string): boole
   return BOUNCE_SUBJECT.test(subject) && (nullPath || BOUNCE_WORDS.test(text.slice(0, 20_000)))
 }
 
+function subjectOf(top: Part): string {
+  return decodeWords(top.headers.get('subject') ?? '')
+}
+
 /** Somebody's own automatic answer, whatever it quotes. */
 function isAutomaticAnswer(top: Part): boolean {
-  return AUTO_SUBJECT.test(top.headers.get('subject') ?? '') && !BOUNCE_SENDER.test(top.headers.get('from') ?? '')
+  return AUTO_SUBJECT.test(subjectOf(top)) && !BOUNCE_SENDER.test(top.headers.get('from') ?? '')
 }
 
 /** Without any words that are known: a mail without sender (RFC 3464 §2) that gives its reader a mail of its own back. */
@@ -300,7 +304,7 @@ function isReturned(top: Part, subject: string, original: Original): boolean {
 }
 
 function automaticKind(top: Part, text: string): ReportKind {
-  const subject = top.headers.get('subject') ?? ''
+  const subject = subjectOf(top)
   if (CHALLENGE_WORDS.test(text.slice(0, 20_000))) return 'challenge'
   const marked = ['x-autoreply', 'x-autorespond', 'x-autoresponder'].some((name) => top.headers.has(name))
   const said =

@@ -56,7 +56,7 @@ await t.test('several recipients are read each with what was said of it', async 
 await t.test('folded, typed and bracketed addresses are one address', async (t) => {
   for (const field of [
     'Final-Recipient: rfc822;ana@example.org',
-    'Final-Recipient: RFC822;\n <ana@example.org>',
+    'Final-Recipient: Rfc822;\n <ana@example.org>',
     'final-recipient : utf-8; ana@example.org',
     'Original-Recipient: rfc822; ana@example.org',
     'Original-Recipient: rfc822; ana@example.org\nFinal-Recipient: x-local; ana-box',
@@ -217,6 +217,11 @@ const OTHERS: readonly [string, string, string][] = [
         ]),
       },
     ]),
+  ],
+  [
+    'one with an encoded subject',
+    'auto-reply',
+    plain('不在です。', [...HOLIDAY, `Subject: =?utf-8?B?${Buffer.from('自動返信: ご注文').toString('base64')}?=`]),
   ],
   ['nothing at all', 'other', ''],
   ['no mail', 'other', '\0\x01\xff'],
