@@ -1,5 +1,5 @@
 import { statfs } from 'node:fs/promises'
-import { type Clock, EX, Fault, type Log, messageOf } from '#base'
+import { type Clock, EX, Fault, type Log, messageOf, sleep } from '#base'
 import type { Config } from '#config'
 import { ContentCache } from './content-cache.ts'
 import {
@@ -27,6 +27,8 @@ const REBUILD_PAGE = 20_000
 const RETIRE_STEP = 200
 const SPACE_EVERY_MS = 2000
 const RECLAIM_EVERY_MS = 30_000
+/** Until a settlement that found no room is tried again. */
+const ROOM_RETRY_MS = 1000
 /** A timer may fire a little early; what is due within this is due. */
 const EARLY_MS = 1
 const FULL_CODES = new Set(['ENOSPC', 'EDQUOT', 'SQLITE_FULL'])
@@ -63,6 +65,8 @@ export class Queue implements AsyncDisposable {
   readonly #schedule = new Schedule()
   readonly #contents = new ContentCache(CACHE_BYTES)
   readonly #listeners = new Set<() => void>()
+  /** Added to the monotonic time, it is the wall clock of the start: leases end by a clock that nobody sets. */
+  readonly #leaseOriginMs: number
   #cancelTimer: (() => void) | null = null
   #timerMs = Number.POSITIVE_INFINITY
   #cancelReclaim: (() => void) | null = null
@@ -79,6 +83,7 @@ export class Queue implements AsyncDisposable {
     this.#clock = options.clock
     this.#log = options.log
     this.#onEvents = options.onEvents ?? (() => {})
+    this.#leaseOriginMs = options.clock.now() - options.clock.monotonicMs()
   }
 
   /** Takes back what a crash left leased and rebuilds the schedule. */
@@ -150,13 +155,13 @@ export class Queue implements AsyncDisposable {
   /**
    * Leases the strongest due recipient of a destination (and up to `max` recipients of its message), durable before it
    * resolves. Empty when nothing is due any more. To share a commit with a settlement, start both in the same turn.
+   * When it rejects, the recipients are due as before.
    */
   async claim(domain: string, max = 1): Promise<readonly Claim[]> {
     for (;;) {
-      const keys = this.#schedule.take(domain, max)
-      if (keys.length === 0) return []
-      const nowMs = this.#clock.now()
-      const claims = await this.#store.lease(keys, this.#owner, nowMs + EARLY_MS, nowMs + this.#config.lease * 1000)
+      const rows = this.#schedule.take(domain, max)
+      if (rows.length === 0) return []
+      const claims = await this.#lease(rows)
       if (claims.length > 0) return claims
     }
   }
@@ -175,8 +180,12 @@ export class Queue implements AsyncDisposable {
     this.#wake()
   }
 
+  /**
+   * Records outcomes. On a full disk it waits for room as long as the leases last, because what a peer has taken must not
+   * be forgotten.
+   */
   async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
-    const { results, due, done } = await this.#store.settle(settlements)
+    const { results, due, done } = await this.#whenThereIsRoom(() => this.#store.settle(settlements))
     for (const id of done) this.#contents.drop(id)
     this.#plan(due)
     const events = settlements.flatMap((settlement, i) => (results[i]?.kind === 'settled' ? settlement.events : []))
@@ -275,6 +284,36 @@ export class Queue implements AsyncDisposable {
     await this.#store[Symbol.asyncDispose]()
   }
 
+  async #lease(rows: readonly ScheduleRow[]): Promise<readonly Claim[]> {
+    // What the schedule found due stays due when the clock is set back meanwhile: it would not be offered again.
+    const nowMs = Math.max(this.#clock.now() + EARLY_MS, ...rows.map(({ dueMs }) => dueMs))
+    const keys = rows.map(({ key }) => key)
+    try {
+      return await this.#store.lease(keys, this.#owner, nowMs, this.#leaseTimeMs() + this.#config.lease * 1000)
+    } catch (error) {
+      for (const row of rows) this.#schedule.add(row, nowMs)
+      throw error
+    }
+  }
+
+  #leaseTimeMs(): number {
+    return Math.floor(this.#leaseOriginMs + this.#clock.monotonicMs())
+  }
+
+  async #whenThereIsRoom<T>(write: () => Promise<T>): Promise<T> {
+    const endMs = this.#clock.monotonicMs() + this.#config.lease * 1000
+    for (let tries = 0; ; tries++) {
+      try {
+        return await write()
+      } catch (error) {
+        const full = FULL_CODES.has((error as { code?: string }).code ?? '')
+        if (!full || this.#closed || this.#clock.monotonicMs() >= endMs) throw error
+        if (tries === 0) this.#log.error({ error: messageOf(error) }, 'outcomes wait to be recorded: the disk is full')
+        await sleep(this.#clock, ROOM_RETRY_MS)
+      }
+    }
+  }
+
   #plan(due: readonly ScheduleRow[]): void {
     if (due.length === 0) return
     const nowMs = this.#clock.now()
@@ -299,7 +338,9 @@ export class Queue implements AsyncDisposable {
     this.#cancelTimer = this.#clock.after(nextMs - this.#clock.now(), () => {
       this.#timerMs = Number.POSITIVE_INFINITY
       this.#cancelTimer = null
-      // Woken early (a far time, a clock set back): nothing is due yet and the next look sets the timer again.
+      // Woken early (a far time, a clock set back): nothing is due yet and the timer is set again. What is due is moved
+      // here, not when somebody has time for it, or the timer would fire again at once until then.
+      this.#schedule.mature(this.#clock.now() + EARLY_MS)
       this.#wake()
       this.#setTimer()
     })
@@ -308,8 +349,12 @@ export class Queue implements AsyncDisposable {
   #planReclaim(): void {
     this.#cancelReclaim = this.#clock.after(RECLAIM_EVERY_MS, () => {
       this.#store
-        .reclaim(null, this.#clock.now())
-        .then((rows) => this.#plan(rows))
+        .reclaim(null, this.#leaseTimeMs())
+        .then((rows) => {
+          this.#plan(rows)
+          // A clock set forward makes mail due that a timer would come to later.
+          if ((this.#schedule.nextTimeMs() ?? Number.POSITIVE_INFINITY) <= this.#clock.now()) this.#wake()
+        })
         .catch((error: unknown) =>
           this.#log.error({ error: messageOf(error) }, 'overdue leases could not be taken back'),
         )

@@ -6,10 +6,12 @@ const FIRST_CAPACITY = 1024
 
 /** One destination domain with what is due for it, a list a priority. */
 class Destination {
-  readonly name: string
+  name: string
   readonly heads = [NONE, NONE, NONE, NONE]
   readonly tails = [NONE, NONE, NONE, NONE]
   count = 0
+  /** All of its entries, those not due yet included. */
+  entries = 0
   /** Waits for something of its own (a time, a connection): not offered meanwhile. */
   parkedUntilMs = 0
   parkReason = ''
@@ -48,9 +50,13 @@ export class Schedule {
   #heapSize = 0
   readonly #destinations: Destination[] = []
   readonly #byName = new Map<string, number>()
+  /** Places of destinations that nothing waits for any more, to be given to others: their names come from outside. */
+  readonly #unused: number[] = []
   readonly #rings: number[][] = [[], [], [], []]
   readonly #ringStarts = [0, 0, 0, 0]
-  readonly #parked = new Set<Destination>()
+  readonly #parked = new Set<number>()
+  /** No park ends before this. */
+  #unparkMs = Number.POSITIVE_INFINITY
   #offered = 0
 
   /** Recipients that are due or will be. */
@@ -68,23 +74,25 @@ export class Schedule {
     this.#keys[slot] = row.key
     this.#dues[slot] = row.dueMs
     this.#messages[slot] = row.messageKey
-    this.#domains[slot] = this.#destination(row.domain)
+    const index = this.#destination(row.domain)
+    this.#destinations[index]!.entries += 1
+    this.#domains[slot] = index
     this.#levels[slot] = PRIORITIES.indexOf(row.priority)
     this.#size += 1
     if (row.dueMs <= nowMs) this.#enqueue(slot)
     else this.#push(slot)
   }
 
-  /** When something becomes due or a park ends; null when nothing waits for a time. */
+  /** When something becomes due or a park may end; null when nothing waits for a time. */
   nextTimeMs(): number | null {
-    let next = this.#heapSize === 0 ? Number.POSITIVE_INFINITY : this.#dues[this.#heap[0]!]!
-    for (const destination of this.#parked) next = Math.min(next, destination.parkedUntilMs)
+    const dueMs = this.#heapSize === 0 ? Number.POSITIVE_INFINITY : this.#dues[this.#heap[0]!]!
+    const next = Math.min(dueMs, this.#unparkMs)
     return next === Number.POSITIVE_INFINITY ? null : next
   }
 
   /** The next destination to serve, strongest priority first, in turn among equals; null when none can be. */
   nextDestination(nowMs: number): { readonly domain: string; readonly priority: Priority } | null {
-    this.#mature(nowMs)
+    this.mature(nowMs)
     for (let level = 0; level < LEVELS; level++) {
       const ring = this.#rings[level]!
       while (this.#ringStarts[level]! < ring.length) {
@@ -103,7 +111,7 @@ export class Schedule {
   }
 
   /** Takes due keys of this destination, strongest priority first: one, or up to `max` of the same message. */
-  take(domain: string, max = 1): number[] {
+  take(domain: string, max = 1): ScheduleRow[] {
     const index = this.#byName.get(domain)
     if (index === undefined) return []
     const destination = this.#destinations[index]!
@@ -111,18 +119,26 @@ export class Schedule {
       let slot = destination.heads[level]!
       if (slot === NONE) continue
       const message = this.#messages[slot]!
-      const keys: number[] = []
-      while (slot !== NONE && keys.length < max && this.#messages[slot] === message) {
-        keys.push(this.#keys[slot]!)
+      const rows: ScheduleRow[] = []
+      while (slot !== NONE && rows.length < max && this.#messages[slot] === message) {
+        rows.push({
+          key: this.#keys[slot]!,
+          messageKey: message,
+          domain: destination.name,
+          priority: PRIORITIES[level]!,
+          dueMs: this.#dues[slot]!,
+        })
         const next = this.#next[slot]!
         this.#release(slot)
         slot = next
       }
       destination.heads[level] = slot
       if (slot === NONE) destination.tails[level] = NONE
-      destination.count -= keys.length
-      if (!destination.idle) this.#offered -= keys.length
-      return keys
+      destination.count -= rows.length
+      destination.entries -= rows.length
+      if (!destination.idle) this.#offered -= rows.length
+      this.#forget(index)
+      return rows
     }
     return []
   }
@@ -135,11 +151,13 @@ export class Schedule {
 
   /** Not offered before the time; the reason is what its mail waits for. */
   park(domain: string, untilMs: number, reason: string): void {
-    const destination = this.#destinations[this.#destination(domain)]!
+    const index = this.#destination(domain)
+    const destination = this.#destinations[index]!
     if (!destination.idle) this.#offered -= destination.count
     destination.parkedUntilMs = untilMs
     destination.parkReason = reason
-    this.#parked.add(destination)
+    this.#parked.add(index)
+    this.#unparkMs = Math.min(this.#unparkMs, untilMs)
   }
 
   /** Not offered until `unblock`: it has all the connections it may have. */
@@ -166,15 +184,25 @@ export class Schedule {
     return blocked ? { reason: 'destination-concurrency', untilMs: null } : null
   }
 
-  #mature(nowMs: number): void {
-    for (const destination of this.#parked) {
-      if (destination.parkedUntilMs > nowMs) continue
-      this.#parked.delete(destination)
+  /** Moves what has become due to where it is offered, and ends the parks that are over. */
+  mature(nowMs: number): void {
+    if (this.#unparkMs <= nowMs) this.#endParks(nowMs)
+    while (this.#heapSize > 0 && this.#dues[this.#heap[0]!]! <= nowMs) this.#enqueue(this.#pop())
+  }
+
+  #endParks(nowMs: number): void {
+    this.#unparkMs = Number.POSITIVE_INFINITY
+    for (const index of this.#parked) {
+      const destination = this.#destinations[index]!
+      if (destination.parkedUntilMs > nowMs) {
+        this.#unparkMs = Math.min(this.#unparkMs, destination.parkedUntilMs)
+        continue
+      }
+      this.#parked.delete(index)
       destination.parkedUntilMs = 0
       destination.parkReason = ''
-      this.#wake(this.#byName.get(destination.name)!)
+      this.#wake(index)
     }
-    while (this.#heapSize > 0 && this.#dues[this.#heap[0]!]! <= nowMs) this.#enqueue(this.#pop())
   }
 
   #wake(index: number): void {
@@ -182,6 +210,7 @@ export class Schedule {
     if (destination.idle) return
     this.#offered += destination.count
     for (let level = 0; level < LEVELS; level++) if (destination.heads[level] !== NONE) this.#enter(index, level)
+    this.#forget(index)
   }
 
   #enqueue(slot: number): void {
@@ -217,10 +246,20 @@ export class Schedule {
   #destination(name: string): number {
     let index = this.#byName.get(name)
     if (index !== undefined) return index
-    index = this.#destinations.length
-    this.#destinations.push(new Destination(name))
+    index = this.#unused.pop()
+    if (index === undefined) index = this.#destinations.push(new Destination(name)) - 1
+    else this.#destinations[index]!.name = name
     this.#byName.set(name, index)
     return index
+  }
+
+  /** A place that still stands in a ring keeps it: who gets the place is offered there, or passed over. */
+  #forget(index: number): void {
+    const destination = this.#destinations[index]!
+    if (destination.entries > 0 || destination.idle) return
+    this.#byName.delete(destination.name)
+    destination.name = ''
+    this.#unused.push(index)
   }
 
   #slot(): number {

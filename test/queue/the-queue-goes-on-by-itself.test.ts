@@ -1,0 +1,202 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { silentLog } from '#base'
+import type { Config } from '#config'
+import { type NewEvent, Queue } from '#queue'
+import { manualClock, tempDir } from '#world'
+import { message, queued, settlement, T0 } from '../contract/queue-messages.ts'
+import type { OpenStore } from '../contract/queue-store.ts'
+import { openSqlite, queueDefaults } from '../contract/sqlite-driver.ts'
+import { smallDisk } from './small-disk.ts'
+
+const DAY_MS = 86_400_000
+
+async function open(t: Test, directory?: string, settings: Partial<Config['queue']> = {}) {
+  let path = directory
+  if (path === undefined) {
+    const made = await tempDir()
+    t.teardown(() => made[Symbol.asyncDispose]())
+    path = made.path
+  }
+  const config = { ...queueDefaults, min_free_bytes: 0, ...settings }
+  const clock = manualClock(T0)
+  const told: NewEvent[] = []
+  const opened: OpenStore = await openSqlite(path, settings)
+  const queue = await Queue.open({
+    store: opened.store,
+    ...{ config, directory: path, owner: 'node', clock, log: silentLog },
+    onEvents: (events) => told.push(...events),
+  })
+  t.teardown(async () => {
+    await queue[Symbol.asyncDispose]()
+    await opened[Symbol.asyncDispose]()
+  })
+  return { queue, clock, told, opened, path }
+}
+
+void t.test('mail is offered when it is due, by priority, and told of after its commit', async (t) => {
+  const { queue, clock, told } = await open(t)
+  let woken = 0
+  queue.onDue(() => {
+    woken += 1
+  })
+  const later = message(['one@a.example'], { notBeforeMs: T0 + 60_000, priority: 'urgent' })
+  const now = message(['two@b.example'])
+  await queue.accept(later, queued(later))
+  t.equal(woken, 0)
+  await queue.accept(now, queued(now))
+  t.equal(woken, 1)
+  t.equal(told.length, 2)
+  t.same(queue.nextDestination(), { domain: 'b.example', priority: 'normal' })
+  t.equal(queue.backlog(), 1)
+  const [claim] = await queue.claim('b.example')
+  t.equal(queue.nextDestination(), null)
+  t.same(await queue.claim('b.example'), [])
+  await queue.settle([settlement(claim!, 'deferred', { dueMs: T0 + 30_000 })])
+  await clock.advance(29_000)
+  t.equal(queue.nextDestination(), null)
+  await clock.advance(1000)
+  t.equal(woken, 2)
+  t.same(queue.nextDestination(), { domain: 'b.example', priority: 'normal' })
+  await clock.advance(30_000)
+  t.equal(woken, 3)
+  t.same(queue.nextDestination(), { domain: 'a.example', priority: 'urgent' })
+  t.equal(queue.dueFor('a.example'), 1)
+})
+
+void t.test('nobody has time for what is due: the timer does not fire in a circle', async (t) => {
+  const { queue, clock } = await open(t)
+  let woken = 0
+  // As when all connections are at work: it is woken and does not look.
+  queue.onDue(() => {
+    woken += 1
+  })
+  const later = message(['one@a.example'], { notBeforeMs: T0 + 10 })
+  await queue.accept(later, queued(later))
+  queue.park('b.example', T0 + 20, 'warmup-cap')
+  await clock.advance(1000)
+  t.equal(woken, 2, 'once for each of the two times')
+})
+
+void t.test('why says what each recipient waits for', async (t) => {
+  const { queue } = await open(t)
+  const mail = message(['a@parked.example', 'a@busy.example', 'a@free.example', 'a@held.example'])
+  await queue.accept(mail, queued(mail))
+  queue.park('parked.example', T0 + 60_000, 'warmup-cap')
+  queue.block('busy.example')
+  await queue.steer('hold', { domain: 'held.example' }, 'look first', { dryRun: false, limit: 5 })
+  t.same(await queue.why(mail.id), [
+    { address: 'a@parked.example', state: 'ready', reason: 'warmup-cap', untilMs: T0 + 60_000 },
+    { address: 'a@busy.example', state: 'ready', reason: 'destination-concurrency', untilMs: null },
+    { address: 'a@free.example', state: 'ready', reason: 'new', untilMs: null },
+    { address: 'a@held.example', state: 'held', reason: 'look first', untilMs: null },
+  ])
+  const [claim] = await queue.claim('free.example')
+  await queue.settle([settlement(claim!, 'deferred', { dueMs: T0 + 300_000, reason: 'greylisted' })])
+  t.match((await queue.why(mail.id))[2], { state: 'deferred', reason: 'greylisted', untilMs: T0 + 300_000 })
+  t.same(await queue.why('unknown'), [])
+})
+
+void t.test('a clock that is set takes no lease from an attempt, and strands no mail', async (t) => {
+  const { queue, clock } = await open(t)
+  const under = message(['one@a.example'])
+  const waits = message(['two@a.example'])
+  await queue.accept(under, queued(under))
+  await queue.accept(waits, queued(waits))
+  const [claim] = await queue.claim('a.example')
+  clock.jump(30 * DAY_MS)
+  await clock.advance(60_000)
+  // The look for lost leases is made in the writer; a write behind it has its answer after it.
+  await queue.note([], [])
+  t.equal((await queue.counts()).leased, 1, '30 days on, the lease stands')
+  clock.jump(-60 * DAY_MS)
+  t.same(queue.nextDestination(), { domain: 'a.example', priority: 'normal' })
+  const [other] = await queue.claim('a.example')
+  t.equal(other?.message.id, waits.id, '30 days back, what was due is still due')
+  await clock.advance(60_000)
+  await queue.note([], [])
+  t.same(await queue.settle([settlement(claim!, 'sent'), settlement(other!, 'sent')]), [
+    { kind: 'settled' },
+    { kind: 'settled' },
+  ])
+})
+
+void t.test('a lease that was forgotten is taken back when it ends', async (t) => {
+  const { queue, clock } = await open(t, undefined, { lease: 60 })
+  const mail = message(['one@a.example'])
+  await queue.accept(mail, queued(mail))
+  await queue.claim('a.example')
+  await clock.advance(30_000)
+  await queue.note([], [])
+  t.equal(queue.nextDestination(), null)
+  for (let i = 0; i < 50 && queue.nextDestination() === null; i++) {
+    await clock.advance(31_000)
+    await queue.note([], [])
+  }
+  const [claim] = await queue.claim('a.example')
+  t.match(claim?.recipients[0], { fence: 2, maybeDuplicate: true })
+})
+
+void t.test('after a restart everything that waits is offered, and what was leased is flagged', async (t) => {
+  const first = await open(t)
+  const mails = [message(['a@a.example']), message(['b@b.example']), message(['c@c.example'])]
+  for (const mail of mails) await first.queue.accept(mail, queued(mail))
+  await first.queue.claim('b.example')
+  await first.queue.steer('hold', { domain: 'c.example' }, 'x', { dryRun: false, limit: 1 })
+  await first.queue[Symbol.asyncDispose]()
+  await first.opened[Symbol.asyncDispose]()
+  const { queue } = await open(t, first.path)
+  t.equal(queue.backlog(), 2)
+  t.equal((await queue.claim('a.example'))[0]?.recipients[0]?.maybeDuplicate, false)
+  t.equal((await queue.claim('b.example'))[0]?.recipients[0]?.maybeDuplicate, true)
+  t.same(await queue.claim('c.example'), [])
+})
+
+void t.test('too little free space: new mail is refused, and what is there goes on', async (t) => {
+  const { queue, clock } = await open(t, undefined, { min_free_bytes: 1 })
+  const mail = message()
+  await queue.accept(mail, queued(mail))
+  const poor = await open(t, undefined, { min_free_bytes: Number.MAX_SAFE_INTEGER })
+  await t.rejects(poor.queue.accept(mail, queued(mail)), {
+    code: 'insufficient-storage',
+    remedy: /Free some space/,
+  })
+  t.equal((await poor.queue.counts()).ready, 0)
+  await clock.advance(1)
+  t.equal((await queue.claim('a.example')).length, 1)
+})
+
+void t.test(
+  'a full disk loses nothing: mail is refused, claims wait, outcomes are recorded when there is room',
+  async (t) => {
+    const disk = await smallDisk(t, 24)
+    if (disk === null) return
+    const { queue, clock, opened } = await open(t, disk.path)
+    const mails = [message(['one@a.example']), message(['two@a.example'])]
+    for (const mail of mails) await queue.accept(mail, queued(mail))
+    const [claim] = await queue.claim('a.example')
+    disk.fill()
+    const large = message(['x@b.example'], { content: new Uint8Array(3_000_000) })
+    await t.rejects(queue.accept(large, queued(large)), { code: 'insufficient-storage' })
+    let recorded = false
+    const settling = queue.settle([settlement(claim!, 'sent', { reason: 'x'.repeat(100_000) })]).then((results) => {
+      recorded = true
+      return results
+    })
+    await t.rejects(queue.claim('a.example'), { code: /FULL|ENOSPC/ })
+    t.equal(queue.dueFor('a.example'), 1, 'what could not be leased is due as before')
+    await clock.advance(3000)
+    await pause(50)
+    t.equal(recorded, false)
+    disk.empty()
+    for (let i = 0; i < 100 && !recorded; i++) {
+      await clock.advance(1000)
+      await pause(10)
+    }
+    t.same(await settling, [{ kind: 'settled' }])
+    t.equal((await queue.claim('a.example'))[0]?.message.id, mails[1]!.id)
+    const again = message(['x@b.example'], { content: new Uint8Array(3_000_000) })
+    t.equal((await queue.accept(again, queued(again))).kind, 'accepted', 'mail is taken again by itself')
+    t.same(await opened.countedStates(), { ready: 1, leased: 1, sent: 1 })
+  },
+)
