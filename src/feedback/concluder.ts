@@ -14,13 +14,17 @@ const BY_REASON: ReadonlyMap<string, Classified> = new Map([
   ['message-too-big', { class: 'too-large', hard: false, action: 'bounce' }],
   ['smtputf8-not-offered', { class: 'protocol', hard: false, action: 'bounce' }],
 ])
+/** Stages whose replies speak of the recipient. */
+const NAMED = new Set(['rcpt', 'data', 'dot'])
 const NETWORK: Classified = { class: 'network', hard: false, action: 'retry' }
 
 /** The one place where an attempt's results become what is committed. */
 export function makeConcluder({ rules, ...parts }: ConcluderParts): Concluder {
   function classify(reply: Reply | null, stage: string, reason: string): Classified {
     if (reply === null) return BY_REASON.get(reason) ?? NETWORK
-    return rules.classify({ text: reply.text, code: reply.code, enhanced: reply.enhanced, stage })
+    const classified = rules.classify({ text: reply.text, code: reply.code, enhanced: reply.enhanced, stage })
+    // Before a recipient was named no reply can say that it is dead, whatever its words.
+    return classified.hard === true && !NAMED.has(stage) ? { ...classified, hard: null, action: 'bounce' } : classified
   }
   const whole: ConcludeParts = { ...parts, classify }
   const expire = makeExpire(whole)

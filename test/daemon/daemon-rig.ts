@@ -17,6 +17,8 @@ export type RigOptions = {
   readonly delivery?: string
   /** How a second host, of bad.test, behaves. */
   readonly bad?: NonNullable<Parameters<typeof scriptedMx>[0]>['behaviour']
+  /** The name of that host, by which its mailbox provider is known. */
+  readonly badName?: string
 }
 
 /** A real daemon process in live mode whose whole internet is a name server and a mail host of the test. */
@@ -52,11 +54,12 @@ export class DaemonRig implements AsyncDisposable {
     if (options.bad !== undefined)
       stack.use(await scriptedMx({ host: '127.0.0.2', port: mx.port, behaviour: options.bad }))
     const domains = options.domains ?? ['good.test']
+    const badName = options.badName ?? 'mx.bad.test'
     const zones = Object.fromEntries([
       ...domains.map((domain) => [domain, { MX: [[10, 'mx.test']] }] as const),
       ['mx.test', { A: ['127.0.0.1'] }],
-      ['bad.test', { MX: [[10, 'mx.bad.test']] }],
-      ['mx.bad.test', { A: ['127.0.0.2'] }],
+      ['bad.test', { MX: [[10, badName]] }],
+      [badName, { A: ['127.0.0.2'] }],
       [DOMAIN, { MX: [[10, 'mx.test']] }],
     ])
     const dns = stack.use(await openDns(zones as Parameters<typeof openDns>[0]))
