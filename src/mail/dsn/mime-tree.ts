@@ -17,6 +17,7 @@ const MAX_PARTS = 100
 const MAX_DEPTH = 10
 const MAX_BYTES = 2_097_152
 const MAX_HEADERS = 500
+const MAX_HEAD = 262_144
 const MAX_VALUE = 4000
 
 /** All parts in order: containers first, then what they hold. The first is the mail itself. */
@@ -67,7 +68,7 @@ function splitHead(text: string): { headers: Map<string, string>; body: string }
   let at = 0
   // The field that folded lines belong to; `-`: one whose value is not kept; empty before the first.
   let name = ''
-  while (at < text.length && headers.size < MAX_HEADERS) {
+  while (at < text.length && at < MAX_HEAD && headers.size < MAX_HEADERS) {
     const end = text.indexOf('\n', at)
     const line = text.slice(at, end < 0 ? text.length : end)
     if (line === '') {
