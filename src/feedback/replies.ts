@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { parse } from 'smol-toml'
 import { EX, Fault, messageOf } from '#base'
 import type { Classified } from '#delivery'
+import { whyUnsafe } from './safe-pattern.ts'
 
 export const ACTIONS = ['suppress', 'bounce', 'retry', 'slow-down', 'pause-provider'] as const
 
@@ -89,7 +90,7 @@ export function classifyReplyLine(text: string, rules: ReplyRules): { text: stri
 
 /** The three-digit code that a text carries: at its start, or after words such as "said:". */
 export function codeIn(text: string): string {
-  return /(?:^|[\s:'"#<(=])([245]\d\d)(?=[\s\-:]|$)/.exec(text.slice(0, MAX_TEXT))?.[1] ?? ''
+  return /(?:^|[\s:'"#<(=])([245]\d\d)(?=[\s\-:,]|$)/.exec(text.slice(0, MAX_TEXT))?.[1] ?? ''
 }
 
 /** The enhanced status code (RFC 3463) that a text carries; not a piece of an IP address. */
@@ -99,12 +100,28 @@ export function enhancedIn(text: string): string {
 
 function readInput({ text, code, enhanced, stage = '' }: ReplyInput): Read {
   const whole = text.slice(0, MAX_TEXT)
-  return {
-    text: whole.toLowerCase().replace(/\s+/g, ' '),
-    code: code ? String(code) : codeIn(whole),
-    enhanced: enhanced || enhancedIn(whole),
-    stage,
-  }
+  const found = { code: code ? String(code) : codeIn(whole), enhanced: enhanced || enhancedIn(whole) }
+  return { ...found, text: comparable(whole, found.code, found.enhanced), stage }
+}
+
+/** Addresses are no words of the reply, and the codes that each line of it repeats (RFC 5321 §4.2.1) would part its words. */
+function comparable(text: string, code: string, enhanced: string): string {
+  const flat = text
+    .toLowerCase()
+    .replace(/[\u2018\u2019]/g, "'")
+    .replace(/[^\s<>()[\]{},;:"']{1,64}@[a-z0-9.-]{1,255}/g, 'an-address')
+    .replace(/\s+/g, ' ')
+  const first = code === '' ? -1 : flat.indexOf(code)
+  if (first < 0) return flat
+  const told = first + code.length
+  return (
+    flat.slice(0, told) +
+    flat
+      .slice(told)
+      .replaceAll(` ${code}-${enhanced} `, ' ')
+      .replaceAll(` ${code} ${enhanced} `, ' ')
+      .replaceAll(` ${code}-`, ' ')
+  )
 }
 
 function matches(rule: Rule, read: Read): boolean {
@@ -117,9 +134,17 @@ function matches(rule: Rule, read: Read): boolean {
   if (rule.stages.length > 0 && !rule.stages.includes(read.stage)) return false
   if (rule.phrases.length === 0 && rule.patterns.length === 0) return true
   return (
-    rule.phrases.some((phrase) => read.text.includes(phrase)) ||
+    rule.phrases.some((phrase) => hasPhrase(read.text, phrase)) ||
     rule.patterns.some((pattern) => pattern.test(read.text))
   )
+}
+
+/** A phrase begins where a word begins: "expected" is not in "unexpected". It may end inside one, so that stems do. */
+function hasPhrase(text: string, phrase: string): boolean {
+  const startsWord = /^[a-z0-9]/.test(phrase)
+  for (let at = text.indexOf(phrase); at >= 0; at = text.indexOf(phrase, at + 1))
+    if (!startsWord || at === 0 || !/[a-z0-9]/.test(text[at - 1]!)) return true
+  return false
 }
 
 function fitsEnhanced(wanted: string, found: string): boolean {
@@ -169,12 +194,12 @@ function ruleOf(file: string, entry: Record<string, unknown>, index: number): Ru
   }
 }
 
-/** Patterns must be linear: no repetition inside a repetition, no look-behind, no back-reference, no open-ended `.*`. */
 function safePattern(file: string, name: string, source: string): RegExp {
-  if (/\([^)]*[*+}][^)]*\)[*+{]/.test(source) || /\\[1-9]|\(\?<?[=!]/.test(source) || /\.[*+]/.test(source))
+  const why = whyUnsafe(source)
+  if (why !== null)
     throw fault(
       file,
-      `rule "${name}": the pattern ${source} could take very long; bound its repetitions, such as .{0,40}`,
+      `rule "${name}": the pattern ${source} could take very long (${why}); bound its repetitions, such as .{0,40}`,
     )
   try {
     return new RegExp(source)
