@@ -1,14 +1,15 @@
 // endless-writer.ts DIRECTORY PREFIX: writes settings until it is killed, and prints the name of each once it is answered.
-import { openDatabase, Records } from '#store'
+import { Records } from '#store'
+import { open, setting } from './store-rig.ts'
 
 const [directory = '', prefix = ''] = process.argv.slice(2)
-const database = await openDatabase({ directory, modules: [] })
+const database = await open(directory)
 const records = new Records(database)
 
 async function loop(lane: number): Promise<never> {
   for (let i = 0; ; i++) {
     const name = `${prefix}-${lane}-${i}`
-    await records.write(records.query.insertInto('settings').values({ name, value: 'x'.repeat(500), updated_ms: 1 }))
+    await records.write(setting(records, name, 'x'.repeat(500)))
     process.stdout.write(`${name}\n`)
   }
 }

@@ -21,7 +21,13 @@ CREATE TABLE data_keys (id TEXT PRIMARY KEY, sealed TEXT NOT NULL, created_ms IN
 CREATE TABLE return_path_keys (id INTEGER PRIMARY KEY, sealed TEXT NOT NULL, created_ms INTEGER NOT NULL, expires_ms INTEGER);
 `
 
-const migrations: Migrations = [first]
+// The narrower index could serve no query that takes the type as a value.
+const second = `
+DROP INDEX events_type;
+CREATE INDEX events_type ON events (type, seq);
+`
+
+const migrations: Migrations = [first, second]
 
 /** The tables of records/schema.ts, always part of the store. */
 export const recordsWorker = { name: 'records', url: new URL('./worker.ts', import.meta.url), migrations }
