@@ -35,4 +35,43 @@ const parse: Command = {
   },
 }
 
-export const bounce: Group = { summary: 'Mails that came back, read without the daemon.', commands: { parse } }
+type Inbound = {
+  readonly seq: number
+  readonly id: string
+  readonly received_at: string
+  readonly kind: string
+  readonly mail_from: string
+  readonly rcpt_to: string
+  readonly result: { readonly found: string; readonly led_to: string } | null
+}
+
+const list: Command = {
+  summary: 'Lists the mail that came back to port 25, newest first: bounces, complaints, postmaster and abuse',
+  options: {
+    kind: { type: 'string', help: 'bounce, complaint, postmaster or abuse' },
+    limit: { type: 'string', value: 'N', help: 'the most lines (default: 50)' },
+  },
+  async run(invocation) {
+    const { args, out } = invocation
+    const api = await invocation.api()
+    const { mails } = await api.get<{ mails: readonly Inbound[] }>('/inbound', {
+      kind: args.choice('kind', ['bounce', 'complaint', 'postmaster', 'abuse']),
+      limit: args.whole('limit', 1, 200) ?? 50,
+    })
+    out.rows(mails, {
+      id: (row) => row.id,
+      received: (row) => row.received_at,
+      kind: (row) => row.kind,
+      from: (row) => row.mail_from,
+      to: (row) => row.rcpt_to,
+      found: (row) => row.result?.found ?? '',
+      'led to': (row) => row.result?.led_to ?? 'waits',
+    })
+    return undefined
+  },
+}
+
+export const bounce: Group = {
+  summary: 'Mails that came back: read a file without the daemon, or list what the daemon took.',
+  commands: { list, parse },
+}

@@ -16,43 +16,81 @@ type Provider = {
   readonly health: { readonly ok: boolean; readonly detail: string; readonly checked_at: string } | null
 }
 
+const SETTINGS: NonNullable<Command['options']> = {
+  host: { type: 'string', help: 'the SMTP host of the smarthost' },
+  port: { type: 'string', value: 'N', help: 'its port (default: 587)' },
+  tls: { type: 'string', value: 'FORM', help: 'none, starttls or implicit (default: starttls)' },
+  username: { type: 'string', help: 'the user name to log in with' },
+  'password-file': { type: 'string', value: 'FILE', help: 'file with the password; it is kept sealed' },
+  'ca-file': {
+    type: 'string',
+    value: 'FILE',
+    help: 'PEM file with the authority that its certificate is checked against',
+  },
+  priority: { type: 'string', value: 'N', help: 'lower goes first (own delivery has 10)' },
+  weight: { type: 'string', value: 'N', help: 'share among equals' },
+  fallback: { type: 'string', value: 'NAME', help: 'the provider that follows when this one fails' },
+}
+
 const add: Command = {
   summary: 'Adds a relay that mail can be handed over to',
   operands: 'NAME',
   count: [1, 1],
-  options: {
-    host: { type: 'string', help: 'the SMTP host of the smarthost' },
-    port: { type: 'string', value: 'N', help: 'its port (default: 587)' },
-    tls: { type: 'string', value: 'FORM', help: 'none, starttls or implicit (default: starttls)' },
-    username: { type: 'string', help: 'the user name to log in with' },
-    'password-file': { type: 'string', value: 'FILE', help: 'file with the password; it is kept sealed' },
-    'ca-file': {
-      type: 'string',
-      value: 'FILE',
-      help: 'PEM file with the authority that its certificate is checked against',
-    },
-    priority: { type: 'string', value: 'N', help: 'lower goes first (own delivery has 10)' },
-    weight: { type: 'string', value: 'N', help: 'share among equals' },
-    fallback: { type: 'string', value: 'NAME', help: 'the provider that follows when this one fails' },
-  },
+  options: SETTINGS,
   async run(invocation) {
-    const { args, out, io } = invocation
-    const caFile = args.text('ca-file')
-    const wanted = {
-      name: args.operands[0],
-      kind: 'smarthost',
-      host: args.need('host'),
-      port: args.whole('port', 1, 65_535),
-      tls: args.choice('tls', ['none', 'starttls', 'implicit']),
-      username: args.text('username'),
-      password: await password(invocation),
-      ca_file: caFile === undefined ? undefined : resolve(io.cwd, caFile),
-      priority: args.whole('priority'),
-      weight: args.whole('weight'),
-      fallback: args.text('fallback'),
-    }
+    const { args, out } = invocation
+    args.need('host')
+    const wanted = { name: args.operands[0], kind: 'smarthost', ...(await settings(invocation)) }
     const api = await invocation.api()
     out.record(await api.post<Provider>('/providers', wanted))
+    return undefined
+  },
+}
+
+/** What the options say, as the API takes it; what is not said is not sent. */
+async function settings(invocation: Invocation): Promise<Record<string, unknown>> {
+  const { args, io } = invocation
+  const caFile = args.text('ca-file')
+  return {
+    host: args.text('host'),
+    port: args.whole('port', 1, 65_535),
+    tls: args.choice('tls', ['none', 'starttls', 'implicit']),
+    username: args.text('username'),
+    password: await password(invocation),
+    ca_file: caFile === undefined ? undefined : resolve(io.cwd, caFile),
+    priority: args.whole('priority'),
+    weight: args.whole('weight'),
+    fallback: args.text('fallback'),
+  }
+}
+
+const set: Command = {
+  summary: 'Changes a provider at once: how it is reached, its order, whether it is used',
+  operands: 'NAME',
+  count: [1, 1],
+  help: 'Direct delivery is the provider "own": its priority, weight, fallback and use can be changed.',
+  options: {
+    ...SETTINGS,
+    active: { type: 'boolean', help: 'use it' },
+    inactive: { type: 'boolean', help: 'stop using it; nothing of it is forgotten' },
+    'no-fallback': { type: 'boolean', help: 'the next by priority follows' },
+  },
+  async run(invocation) {
+    const { args, out } = invocation
+    if (args.flag('active') && args.flag('inactive'))
+      throw new Fault('--active and --inactive exclude each other', {
+        code: 'usage',
+        exitCode: EX.USAGE,
+        field: '--inactive',
+        remedy: 'Give one of them',
+      })
+    const change = {
+      ...(await settings(invocation)),
+      ...(args.flag('active') ? { active: true } : args.flag('inactive') ? { active: false } : {}),
+      ...(args.flag('no-fallback') ? { fallback: null } : {}),
+    }
+    const api = await invocation.api()
+    out.record(await api.put<Provider>(`/providers/${segment(args.operands[0]!)}`, change))
     return undefined
   },
 }
@@ -115,5 +153,5 @@ const test: Command = {
 
 export const provider: Group = {
   summary: 'Who carries mail besides own delivery: smarthosts.',
-  commands: { add, list, remove, test },
+  commands: { add, list, set, remove, test },
 }
