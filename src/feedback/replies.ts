@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { parse } from 'smol-toml'
 import { EX, Fault, messageOf } from '#base'
 import type { Classified } from '#delivery'
+import { PhraseIndex } from './phrase-index.ts'
 import { whyUnsafe } from './safe-pattern.ts'
 
 export const ACTIONS = ['suppress', 'bounce', 'retry', 'slow-down', 'pause-provider'] as const
@@ -37,9 +38,11 @@ const KEYS = ['name', 'class', 'hard', 'action', 'codes', 'enhanced', 'stages', 
 /** The rules of config/replies.toml, in order: the first that matches says what a reply means. */
 export class ReplyRules {
   readonly #rules: readonly Rule[]
+  readonly #phrases: PhraseIndex
 
   constructor(rules: readonly Rule[]) {
     this.#rules = rules
+    this.#phrases = new PhraseIndex(rules.map(({ phrases }) => phrases))
   }
 
   classify(input: ReplyInput): Classified {
@@ -49,7 +52,8 @@ export class ReplyRules {
   /** The rule that decides, or undefined when only the code does. */
   ruleFor(input: ReplyInput): Rule | undefined {
     const read = readInput(input)
-    return this.#rules.find((rule) => matches(rule, read))
+    const said = this.#phrases.ownersIn(read.text)
+    return this.#rules.find((rule, i) => matches(rule, read, said.has(i)))
   }
 }
 
@@ -74,7 +78,7 @@ export function loadReplyRules(file: string): ReplyRules {
     for (const sample of rule.samples) {
       const decides = loaded.ruleFor({ text: sample })
       if (decides === rule) continue
-      const why = matches(rule, readInput({ text: sample }))
+      const why = new ReplyRules([rule]).ruleFor({ text: sample })
         ? `is shadowed by "${decides?.name}" for`
         : 'does not match its own sample'
       throw fault(file, `rule "${rule.name}" ${why} ${JSON.stringify(sample)}`)
@@ -124,7 +128,7 @@ function comparable(text: string, code: string, enhanced: string): string {
   )
 }
 
-function matches(rule: Rule, read: Read): boolean {
+function matches(rule: Rule, read: Read, hasPhrase: boolean): boolean {
   if (
     rule.codes.length > 0 &&
     !rule.codes.some((code) => (code.endsWith('xx') ? read.code[0] === code[0] : read.code === code))
@@ -133,18 +137,7 @@ function matches(rule: Rule, read: Read): boolean {
   if (rule.enhanced.length > 0 && !rule.enhanced.some((code) => fitsEnhanced(code, read.enhanced))) return false
   if (rule.stages.length > 0 && !rule.stages.includes(read.stage)) return false
   if (rule.phrases.length === 0 && rule.patterns.length === 0) return true
-  return (
-    rule.phrases.some((phrase) => hasPhrase(read.text, phrase)) ||
-    rule.patterns.some((pattern) => pattern.test(read.text))
-  )
-}
-
-/** A phrase begins where a word begins: "expected" is not in "unexpected". It may end inside one, so that stems do. */
-function hasPhrase(text: string, phrase: string): boolean {
-  const startsWord = /^[a-z0-9]/.test(phrase)
-  for (let at = text.indexOf(phrase); at >= 0; at = text.indexOf(phrase, at + 1))
-    if (!startsWord || at === 0 || !/[a-z0-9]/.test(text[at - 1]!)) return true
-  return false
+  return hasPhrase || rule.patterns.some((pattern) => pattern.test(read.text))
 }
 
 function fitsEnhanced(wanted: string, found: string): boolean {
