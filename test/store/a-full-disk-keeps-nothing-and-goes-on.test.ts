@@ -26,6 +26,7 @@ void t.test(
     t.ok((saw.ackedBeforeFull as number) >= 60, 'there was room at first')
     t.ok((saw.refused as number) >= 100, 'then there was none')
     t.match(saw, { lost: 0, keptOfRefused: 0, codes: ['SQLITE_FULL'], refusedWithRoom: 0, failures: [] })
+    t.same(saw.startedFull, ['disk-full', 'disk-full'], 'a start says so, and harms nothing')
     t.equal(saw.acked, (saw.ackedBeforeFull as number) + 60)
   },
 )

@@ -1,6 +1,6 @@
 // full-disk.ts DIRECTORY: DIRECTORY is a small file system of its own. Fills it while writing, makes room again, and prints
 // what it saw as one line of JSON.
-import { rmSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { Records } from '#store'
 import { names, open, setting } from './store-rig.ts'
@@ -33,8 +33,30 @@ let from = 0
   rmSync(filler)
   for (const end = from + 60; from < end; from += 20) await round(from)
 }
-await using database = await open(data)
-const there = new Set(await names(new Records(database)))
+const there = await (async () => {
+  await using database = await open(data)
+  return new Set(await names(new Records(database)))
+})()
+
+// A start while there is no room at all, of this store and of a new one.
+const startedFull: string[] = []
+const fd = openSync(filler, 'w')
+try {
+  for (;;) writeSync(fd, Buffer.alloc(4096))
+} catch {
+  // Full.
+}
+for (const path of [data, join(directory, 'new')])
+  startedFull.push(
+    await open(path).then(
+      (database) => database[Symbol.asyncDispose]().then(() => 'opened'),
+      (error: { code: string }) => error.code,
+    ),
+  )
+closeSync(fd)
+rmSync(filler)
+for (const path of [data, join(directory, 'new')]) await (await open(path))[Symbol.asyncDispose]()
+
 console.log(
   JSON.stringify({
     acked: acked.length,
@@ -45,5 +67,6 @@ console.log(
     codes: [...new Set(refused.map(({ code }) => code))],
     refusedWithRoom: refused.filter(({ name }) => Number(name.slice(1)) >= from - 60).length,
     failures,
+    startedFull,
   }),
 )
