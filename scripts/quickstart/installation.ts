@@ -58,6 +58,8 @@ export async function start(directory: string, ports: Ports): Promise<Running> {
   const process = spawn(join(ROOT, 'scripts/relevo'), ['serve', '--config', configFile], {
     stdio: ['ignore', log, log],
   })
+  // However this ends, the daemon does not outlive it.
+  globalThis.process.once('exit', () => process.kill('SIGTERM'))
   const api = new LocalApi(join(directory, 'data/control.sock'))
   const running = { directory, configFile, logFile, ports, certificates, api, process }
   await untilReady(running)

@@ -10,6 +10,11 @@ import { RoundTrip } from './round-trip.ts'
 
 const HOME = join(ROOT, '.relevo')
 
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const
+/** Until the daemon stands, a signal ends this at once. */
+const giveUp = (): never => process.exit(130)
+for (const signal of SIGNALS) process.on(signal, giveUp)
+
 async function once(anyPort: boolean, keep: string | undefined): Promise<number> {
   // A round trip of its own each time: nothing of an earlier one may make it pass.
   const directory = join(HOME, `once-${process.pid}`)
@@ -50,7 +55,7 @@ async function stay(anyPort: boolean): Promise<number> {
   const secrets = await ensureAccess(running)
   console.log(howTo(running, secrets))
   const interrupted = new Promise<'interrupted'>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve('interrupted'))
+    for (const signal of SIGNALS) process.off(signal, giveUp).once(signal, () => resolve('interrupted'))
   })
   const ended = new Promise<'ended'>((resolve) => running.process.once('exit', () => resolve('ended')))
   if ((await Promise.race([interrupted, ended])) === 'ended') {
