@@ -42,7 +42,10 @@ export class SqliteQueueStore implements QueueStore {
   }
 
   accept(message: NewMessage, events: readonly NewEvent[]) {
-    return this.#database.write<Awaited<ReturnType<QueueStore['accept']>>>('queue.accept', { message, events })
+    return this.#database.write<Awaited<ReturnType<QueueStore['accept']>>>('queue.accept', {
+      message: standalone(message),
+      events,
+    })
   }
 
   lease(keys: readonly number[], owner: string, nowMs: number, untilMs: number): Promise<readonly Claim[]> {
@@ -50,7 +53,10 @@ export class SqliteQueueStore implements QueueStore {
   }
 
   settle(settlements: readonly Settlement[]) {
-    return this.#database.write<Awaited<ReturnType<QueueStore['settle']>>>('queue.settle', settlements)
+    return this.#database.write<Awaited<ReturnType<QueueStore['settle']>>>(
+      'queue.settle',
+      settlements.map((one) => (one.spawn === null ? one : { ...one, spawn: standalone(one.spawn) })),
+    )
   }
 
   async content(messageId: string): Promise<Buffer> {
@@ -134,6 +140,12 @@ export class SqliteQueueStore implements QueueStore {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+/** A view crosses to another thread with all of the buffer it looks into: a small content would take 64 KiB of Node's pool along. */
+function standalone(message: NewMessage): NewMessage {
+  const { content } = message
+  return content.byteLength === content.buffer.byteLength ? message : { ...message, content: new Uint8Array(content) }
 }
 
 function statesFor(action: Steer): number[] {
