@@ -308,5 +308,5 @@ export interface QueueStore extends AsyncDisposable {
   /** Forgets idempotency keys that are a week old, in bounded steps; returns how many went. */
   forgetKeys(nowMs: number, limit: number): Promise<number>
   /** Gives freed space back in a small step: compacts one mostly dead segment, frees database pages. True when more is to do. */
-  reclaimSpace(): Promise<boolean>
+  reclaimSpace(nowMs: number): Promise<boolean>
 }

@@ -273,7 +273,7 @@ export class Queue implements AsyncDisposable {
   }
 
   async reclaimSpace(): Promise<void> {
-    while (!this.#closed && (await this.#store.reclaimSpace()));
+    while (!this.#closed && (await this.#store.reclaimSpace(this.#clock.now())));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

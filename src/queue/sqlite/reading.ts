@@ -10,7 +10,7 @@ import {
 } from '../contract.ts'
 import { STATES, stateNumber } from '../states.ts'
 import { type AttemptRow, attemptOf, headOf, type MessageRow, type RecipientRow, viewOf } from './rows.ts'
-import { SegmentReader } from './segments.ts'
+import { readRecord } from './segments.ts'
 
 type Joined = RecipientRow & { m: string }
 
@@ -20,35 +20,23 @@ const WAITING = ['scheduled', 'ready', 'deferred'] as const
 /** What looks into the queue, in the reader thread. */
 export class QueueReading {
   readonly #context: WorkerContext
-  readonly #segments: SegmentReader
 
   constructor(context: WorkerContext) {
     this.#context = context
-    this.#segments = new SegmentReader(context.directory)
   }
 
   /** The content, or why there is none. */
   content({ messageId }: { messageId: string }): { content: Buffer } | { missing: 'unknown' | 'damaged' } {
-    const row = this.#sql('SELECT * FROM messages WHERE id = ?').get(messageId) as MessageRow | undefined
-    if (row === undefined || row.has_content === 0) return { missing: 'unknown' }
-    if (row.segment !== null) {
-      try {
-        const content = this.#segments.read(
-          { segment: row.segment, offset: row.segment_offset! },
-          row.size,
-          row.checksum,
-        )
-        return content === null ? { missing: 'damaged' } : { content }
-      } catch {
-        return { missing: 'damaged' }
-      }
+    let row = this.#messageOf(messageId)
+    while (row !== undefined && row.has_content === 1) {
+      const content = this.#contentOf(row)
+      if (content !== null) return { content }
+      // The writer may have moved it and removed the file since the row was read.
+      const again = this.#messageOf(messageId)
+      if (again?.segment === row.segment && again.segment_offset === row.segment_offset) return { missing: 'damaged' }
+      row = again
     }
-    const body = this.#sql('SELECT content FROM bodies WHERE message = ?').get(row.key) as
-      | { content: Buffer }
-      | undefined
-    if (body === undefined || body.content.length !== row.size || crc32(body.content) !== row.checksum)
-      return { missing: 'damaged' }
-    return { content: body.content }
+    return { missing: 'unknown' }
   }
 
   schedule({ afterKey, limit }: { afterKey: number; limit: number }): ScheduleRow[] {
@@ -88,7 +76,7 @@ export class QueueReading {
   }
 
   message({ messageId }: { messageId: string }): MessageView | null {
-    const row = this.#sql('SELECT * FROM messages WHERE id = ?').get(messageId) as MessageRow | undefined
+    const row = this.#messageOf(messageId)
     if (row === undefined) return null
     const recipients = this.#sql('SELECT * FROM recipients WHERE message = ? ORDER BY key').all(
       row.key,
@@ -141,8 +129,24 @@ export class QueueReading {
     return Object.fromEntries(rows.map(({ state, n }) => [STATES[state]!, n])) as QueueCounts
   }
 
-  close(): void {
-    this.#segments.close()
+  #messageOf(id: string): MessageRow | undefined {
+    return this.#sql('SELECT * FROM messages WHERE id = ?').get(id) as MessageRow | undefined
+  }
+
+  /** Null: it is not what was accepted, or cannot be read. */
+  #contentOf(row: MessageRow): Buffer | null {
+    if (row.segment !== null) {
+      try {
+        const place = { segment: row.segment, offset: row.segment_offset! }
+        return readRecord(this.#context.directory, place, row.size, row.checksum)
+      } catch {
+        return null
+      }
+    }
+    const body = this.#sql('SELECT content FROM bodies WHERE message = ?').get(row.key) as
+      | { content: Buffer }
+      | undefined
+    return body?.content.length === row.size && crc32(body.content) === row.checksum ? body.content : null
   }
 
   #row(row: RecipientRow): QueueRow {

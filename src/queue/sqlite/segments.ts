@@ -19,9 +19,12 @@ import type { WorkerContext } from '#store'
 
 const HEADER_BYTES = 20
 const MAGIC = 0x524c5653
+const FILE_NAME = /^\d{8}\.seg$/
 
+/** Where a record begins. */
 export type Place = { readonly segment: number; readonly offset: number }
 
+/** `bytes` of the file, `live_bytes` of them in the `live_count` records whose content is still needed; `closed`: 0 appended to, 1 full, 2 left as it is. */
 type Row = { id: number; bytes: number; live_bytes: number; live_count: number; closed: number }
 
 export function segmentPath(directory: string, segment: number): string {
@@ -33,7 +36,6 @@ export class SegmentWriter {
   readonly #context: WorkerContext
   readonly #directory: string
   readonly #limitBytes: number
-  readonly #reader: SegmentReader
   #fd = -1
   #active = 0
   /** Where the next record goes, and where the batch began. */
@@ -48,7 +50,6 @@ export class SegmentWriter {
     this.#context = context
     this.#directory = context.directory
     this.#limitBytes = limitBytes
-    this.#reader = new SegmentReader(context.directory)
     mkdirSync(join(context.directory, 'segments'), { recursive: true, mode: 0o700 })
     this.#removeStrays()
     const last = context.statement('SELECT * FROM segments ORDER BY id DESC LIMIT 1').get() as Row | undefined
@@ -70,7 +71,7 @@ export class SegmentWriter {
     this.#dirty = true
     this.#context
       .statement('UPDATE segments SET bytes = ?, live_bytes = live_bytes + ?, live_count = live_count + 1 WHERE id = ?')
-      .run(this.#end, content.length, this.#active)
+      .run(this.#end, HEADER_BYTES + content.length, this.#active)
     return place
   }
 
@@ -78,7 +79,7 @@ export class SegmentWriter {
   drop(place: Place, bytes: number): void {
     const { statement } = this.#context
     statement('UPDATE segments SET live_bytes = live_bytes - ?, live_count = live_count - 1 WHERE id = ?').run(
-      bytes,
+      HEADER_BYTES + bytes,
       place.segment,
     )
     if (place.segment === this.#active) return
@@ -88,9 +89,9 @@ export class SegmentWriter {
     this.#doomed.push(place.segment)
   }
 
-  /** Reads a record back, for compaction; null when it is not what was written. */
-  read(place: Place, bytes: number, checksum: number): Buffer | null {
-    return this.#reader.read(place, bytes, checksum)
+  /** Nothing of this file is moved or removed any more before its last message is settled: a person may save what is left. */
+  leave(segment: number): void {
+    this.#context.statement('UPDATE segments SET closed = 2 WHERE id = ?').run(segment)
   }
 
   /** One closed file of which less than half is alive, or null. */
@@ -115,8 +116,9 @@ export class SegmentWriter {
     this.#namesDirty = false
     this.#committedActive = this.#active
     this.#committedEnd = this.#end
-    for (const segment of this.#doomed) rmSync(segmentPath(this.#directory, segment), { force: true })
+    const doomed = this.#doomed
     this.#doomed = []
+    for (const segment of doomed) removeFile(segmentPath(this.#directory, segment))
   }
 
   /** Goes back to where the batch began, so that what never was committed leaves no trace. */
@@ -125,10 +127,9 @@ export class SegmentWriter {
     if (this.#active !== this.#committedActive) {
       closeSync(this.#fd)
       this.#fd = -1
-      for (let made = this.#active; made > this.#committedActive; made--)
-        rmSync(segmentPath(this.#directory, made), { force: true })
+      for (let made = this.#active; made > this.#committedActive; made--) removeFile(segmentPath(this.#directory, made))
       this.#active = this.#committedActive
-      if (this.#active > 0) this.#fd = openSync(segmentPath(this.#directory, this.#active), 'r+')
+      if (this.#active > 0) this.#fd = openExisting(segmentPath(this.#directory, this.#active), 'r+')
     }
     this.#end = this.#committedEnd
     if (this.#fd >= 0) ftruncateSync(this.#fd, this.#end)
@@ -137,7 +138,6 @@ export class SegmentWriter {
   }
 
   close(): void {
-    this.#reader.close()
     if (this.#fd >= 0) closeSync(this.#fd)
   }
 
@@ -176,55 +176,56 @@ export class SegmentWriter {
       (this.#context.statement('SELECT id FROM segments').all() as { id: number }[]).map((row) => row.id),
     )
     for (const name of readdirSync(join(this.#directory, 'segments')))
-      if (!known.has(Number.parseInt(name, 10))) rmSync(join(this.#directory, 'segments', name), { force: true })
+      if (FILE_NAME.test(name) && !known.has(Number.parseInt(name, 10)))
+        removeFile(join(this.#directory, 'segments', name))
   }
 
+  /** Goes on with the last file. When it is missing, its messages are found to be damaged as each is read. */
   #reopen(row: Row): void {
     this.#active = row.id
     this.#end = row.bytes
-    this.#fd = openSync(segmentPath(this.#directory, row.id), 'r+')
-    ftruncateSync(this.#fd, row.bytes)
+    this.#fd = openExisting(segmentPath(this.#directory, row.id), 'r+')
+    if (this.#fd >= 0) ftruncateSync(this.#fd, row.bytes)
   }
 }
 
-/** Reads one record; null when it is not what was written. Files stay open, a few at a time. */
-export class SegmentReader {
-  readonly #directory: string
-  readonly #open = new Map<number, number>()
-
-  constructor(directory: string) {
-    this.#directory = directory
-  }
-
-  read(place: Place, bytes: number, checksum: number): Buffer | null {
-    const record = Buffer.allocUnsafe(HEADER_BYTES + bytes)
-    let got = 0
-    const fd = this.#file(place.segment)
-    while (got < record.length) {
+/**
+ * Reads one record. Nothing stays open, so that the room of a removed file is given back at once.
+ * @returns null when it is not what was written
+ */
+export function readRecord(directory: string, place: Place, bytes: number, checksum: number): Buffer | null {
+  const record = Buffer.allocUnsafeSlow(HEADER_BYTES + bytes)
+  const fd = openExisting(segmentPath(directory, place.segment), 'r')
+  if (fd < 0) return null
+  try {
+    for (let got = 0; got < record.length; ) {
       const more = readSync(fd, record, got, record.length - got, place.offset + got)
       if (more === 0) return null
       got += more
     }
-    const content = record.subarray(HEADER_BYTES)
-    if (record.readUInt32BE(0) !== MAGIC || record.readUInt32BE(4) !== bytes) return null
-    return record.readUInt32BE(8) === checksum && crc32(content) === checksum ? content : null
+  } finally {
+    closeSync(fd)
   }
+  const content = record.subarray(HEADER_BYTES)
+  if (record.readUInt32BE(0) !== MAGIC || record.readUInt32BE(4) !== bytes) return null
+  return record.readUInt32BE(8) === checksum && crc32(content) === checksum ? content : null
+}
 
-  close(): void {
-    for (const fd of this.#open.values()) closeSync(fd)
-    this.#open.clear()
+/** -1 when there is no such file. */
+function openExisting(path: string, flags: 'r' | 'r+'): number {
+  try {
+    return openSync(path, flags)
+  } catch (error) {
+    if ((error as { code?: string }).code === 'ENOENT') return -1
+    throw error
   }
+}
 
-  #file(segment: number): number {
-    let fd = this.#open.get(segment)
-    if (fd !== undefined) return fd
-    if (this.#open.size >= 8) {
-      const [oldest, old] = this.#open.entries().next().value!
-      closeSync(old)
-      this.#open.delete(oldest)
-    }
-    fd = openSync(segmentPath(this.#directory, segment), 'r')
-    this.#open.set(segment, fd)
-    return fd
+/** A file that cannot be removed is in nobody's way; the next start tries again. */
+function removeFile(path: string): void {
+  try {
+    rmSync(path, { force: true })
+  } catch {
+    // Said above.
   }
 }

@@ -135,8 +135,8 @@ export class SqliteQueueStore implements QueueStore {
     return this.#database.write('queue.forget-keys', { nowMs, limit })
   }
 
-  reclaimSpace(): Promise<boolean> {
-    return this.#database.write('queue.reclaim-space', { maxBytes: COMPACT_STEP_BYTES })
+  reclaimSpace(nowMs: number): Promise<boolean> {
+    return this.#database.write('queue.reclaim-space', { maxBytes: COMPACT_STEP_BYTES, nowMs })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}

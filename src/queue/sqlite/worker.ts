@@ -16,7 +16,6 @@ const open: WorkerModuleFactory = (context) => {
         'queue.list': (args) => reading.list(args),
         'queue.counts': () => reading.counts(),
       },
-      close: () => reading.close(),
     }
   }
   const writing = new QueueWriting(context)

@@ -17,7 +17,7 @@ import {
 } from '../contract.ts'
 import { canMove, isFinal, move, STATES, stateNumber, stateOf } from '../states.ts'
 import { claimedOf, headOf, type MessageRow, messageChecksum, type RecipientRow, recipientChecksum } from './rows.ts'
-import { type Place, SegmentWriter } from './segments.ts'
+import { type Place, readRecord, SegmentWriter } from './segments.ts'
 
 export type QueueSettings = {
   readonly inlineMaxBytes: number
@@ -222,7 +222,7 @@ export class QueueWriting {
   }
 
   /** A small step of giving space back; true when there is more to do. */
-  reclaimSpace({ maxBytes }: { maxBytes: number }): boolean {
+  reclaimSpace({ maxBytes, nowMs }: { maxBytes: number; nowMs: number }): boolean {
     const segment = this.#segments.mostlyDead()
     let moved = 0
     if (segment !== null) {
@@ -232,18 +232,18 @@ export class QueueWriting {
       for (const message of rows) {
         if (moved > maxBytes) break
         const place = { segment, offset: message.segment_offset! }
-        const content = this.#read(place, message)
+        const content = this.#recordOf(message, place)
         if (content === null) {
-          this.holdDamaged({ messageId: message.id, nowMs: message.accepted_ms })
-          this.#sql('UPDATE messages SET has_content = 0 WHERE key = ?').run(message.key)
-        } else {
-          const to = this.#segments.append(message.key, content, message.checksum)
-          this.#sql('UPDATE messages SET segment = ?, segment_offset = ? WHERE key = ?').run(
-            to.segment,
-            to.offset,
-            message.key,
-          )
+          this.holdDamaged({ messageId: message.id, nowMs })
+          this.#segments.leave(segment)
+          break
         }
+        const to = this.#segments.append(message.key, content, message.checksum)
+        this.#sql('UPDATE messages SET segment = ?, segment_offset = ? WHERE key = ?').run(
+          to.segment,
+          to.offset,
+          message.key,
+        )
         this.#segments.drop(place, message.size)
         moved += message.size
       }
@@ -271,6 +271,15 @@ export class QueueWriting {
 
   close(): void {
     this.#segments.close()
+  }
+
+  #recordOf(message: MessageRow, place: Place): Buffer | null {
+    try {
+      return readRecord(this.#context.directory, place, message.size, message.checksum)
+    } catch {
+      // A place of the disk that cannot be read says nothing of the rest of it.
+      return null
+    }
   }
 
   #sql(text: string) {
@@ -478,10 +487,6 @@ export class QueueWriting {
   #count(from: number, to: RecipientState): void {
     this.#deltas[from]! -= 1
     this.#deltas[stateNumber(to)]! += 1
-  }
-
-  #read(place: Place, message: MessageRow): Buffer | null {
-    return this.#segments.read(place, message.size, message.checksum)
   }
 }
 
