@@ -3,4 +3,4 @@
 export * from './contract.ts'
 export { Queue, type QueueOptions, type Why } from './queue.ts'
 export { queueWorker, SqliteQueueStore } from './sqlite/sqlite-queue-store.ts'
-export { isFinal, NEXT } from './states.ts'
+export { isFinal, NEXT, STATES } from './states.ts'

@@ -1,25 +1,11 @@
 import type { FastifyInstance } from 'fastify'
 import { type Static, Type } from 'typebox'
 import { Fault } from '#base'
-import { PRIORITIES, type Queue, type QueueFilter, type QueueRow, type RecipientView } from '#queue'
+import { PRIORITIES, type Queue, type QueueFilter, type QueueRow, type RecipientView, STATES } from '#queue'
 import type { Audit } from '../audit.ts'
 import { type Identity, identityOf, mayTouch } from '../identity.ts'
 import { notFound } from '../problem.ts'
 import { time } from '../times.ts'
-
-const STATES = [
-  'scheduled',
-  'ready',
-  'leased',
-  'deferred',
-  'held',
-  'sent',
-  'bounced',
-  'uncertain',
-  'suppressed',
-  'expired',
-  'cancelled',
-] as const
 
 const Filter = {
   status: Type.Optional(Type.String({ description: 'One or more states, comma separated.' })),
