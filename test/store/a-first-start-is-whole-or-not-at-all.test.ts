@@ -7,18 +7,18 @@ import { directory, endlessWriter, names, open, setting } from './store-rig.ts'
 t.setTimeout(120_000)
 
 void t.test('a first start that was killed at any moment is no damage', async (t) => {
-  for (let kill = 0; kill < 10; kill++) {
+  for (let kill = 0; kill < 6; kill++) {
     const path = directory(t)
     const { child, ended } = endlessWriter(path, 'w', () => {})
     const started = join(path, kill % 2 === 0 ? 'relevo.lock' : 'relevo.commits')
     while (!existsSync(started)) await new Promise((resolve) => setTimeout(resolve, 1))
-    await new Promise((resolve) => setTimeout(resolve, kill))
+    await new Promise((resolve) => setTimeout(resolve, kill * 2))
     child.kill('SIGKILL')
     await ended
     await using database = await open(path)
     const records = new Records(database)
     await records.write(setting(records, 'after'))
-    t.ok((await names(records)).includes('after'), `killed ${kill} ms after ${started.split('/').pop()}`)
+    t.ok((await names(records)).includes('after'), `killed ${kill * 2} ms after ${started.split('/').pop()}`)
   }
 })
 
