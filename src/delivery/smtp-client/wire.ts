@@ -33,6 +33,10 @@ export class Wire {
   #replies: WireReply[] = []
   #waiting: ((reply: WireReply | null) => void) | null = null
   #writing: ((flushed: boolean) => void) | null = null
+  /** The end of the content is with the socket, and not yet known to have left. */
+  #leaving = false
+  /** What came over TLS meanwhile; see `#onData`. */
+  #early: Buffer[] = []
   #cancelDeadline: (() => void) | null = null
   #ended: End | null = null
 
@@ -106,13 +110,16 @@ export class Wire {
     if (this.#ended) return Promise.resolve(false)
     return new Promise((resolve) => {
       this.#writing = resolve
+      this.#leaving = true
       const socket = this.#socket
       socket.cork()
       for (let i = 0; i < chunks.length - 1; i++) socket.write(chunks[i]!)
       socket.write(chunks[chunks.length - 1]!, (error) => {
+        this.#leaving = false
         if (error || this.#ended) return
         this.#due = 1
         this.#written(true)
+        this.#readEarly()
       })
       socket.uncork()
     })
@@ -159,14 +166,37 @@ export class Wire {
     if (socket.destroyed) this.end('connection-closed')
   }
 
-  readonly #onEnd = (): void => this.end('connection-closed', 'the peer closed the connection')
-  readonly #onClose = (): void => this.end('connection-closed')
+  readonly #onEnd = (): void => this.#afterEarly(() => this.end('connection-closed', 'the peer closed the connection'))
+  readonly #onClose = (): void => this.#afterEarly(() => this.end('connection-closed'))
   readonly #onError = (error: NodeJS.ErrnoException): void => {
     const reset = error.code === 'ECONNRESET' || error.code === 'EPIPE'
     this.end(reset ? 'connection-reset' : 'connection-error', error.code ?? error.message.slice(0, 200))
   }
 
   readonly #onData = (chunk: Buffer): void => {
+    // Node tells of a write over TLS a turn of the event loop after the bytes left, so an honest answer can be read before
+    // that. It waits for that turn; if the end of the content has not left even then, it was no answer to it.
+    if (this.#early.length > 0 || (this.#due === 0 && this.#leaving && 'encrypted' in this.#socket)) {
+      this.#early.push(chunk)
+      if (this.#early.length === 1) setImmediate(() => setImmediate(() => this.#readEarly()))
+      return
+    }
+    this.#read(chunk)
+  }
+
+  #readEarly(): void {
+    const chunks = this.#early
+    this.#early = []
+    for (const chunk of chunks) this.#read(chunk)
+  }
+
+  /** Runs at once, or after what came early was read. */
+  #afterEarly(then: () => void): void {
+    if (this.#early.length === 0) then()
+    else setImmediate(() => setImmediate(() => setImmediate(then)))
+  }
+
+  #read(chunk: Buffer): void {
     let at = 0
     while (at < chunk.length && !this.#ended) {
       const step = this.#parser.read(chunk, at)
