@@ -1,4 +1,4 @@
-import type { Part } from '#mail'
+import { addressOf, type Part } from '#mail'
 
 /** One per-recipient group of a delivery-status part (RFC 3464 §2.3), as it stands. */
 export type StatusGroup = {
@@ -76,8 +76,8 @@ function groupsOf(text: string): StatusGroup[] {
   return groups
     .filter((group) => group.has('final-recipient') || group.has('original-recipient'))
     .map((group) => {
-      const final = addressIn(group.get('final-recipient') ?? '')
-      const original = addressIn(group.get('original-recipient') ?? '')
+      const final = addressOf(group.get('final-recipient') ?? '')
+      const original = addressOf(group.get('original-recipient') ?? '')
       const diagnostic = (group.get('diagnostic-code') ?? '').replace(/^[a-z0-9-]{1,20}\s*;\s*/i, '')
       return {
         // The original is whom we wrote to; the final one may be somewhere behind a forwarding of theirs.
@@ -87,16 +87,4 @@ function groupsOf(text: string): StatusGroup[] {
         diagnostic,
       }
     })
-}
-
-/** `rfc822; <user@example>` and its relatives, without type and brackets. */
-export function addressIn(value: string): string {
-  const bare = value
-    .replace(/^(rfc822|utf-8|smtp|x400|x500|local|unknown|lotus notes)\s*;\s*/i, '')
-    .trim()
-    .replace(/^"(.{0,300})"$/, '$1')
-  const bracketed = /<([^<>\s]{1,320})>/.exec(bare)?.[1]
-  const found =
-    bracketed ?? /[^\s<>()[\],;:"]{1,200}@[^\s<>()[\],;:"]{1,255}/.exec(bare)?.[0] ?? bare.split(/\s/, 1)[0]!
-  return found.replace(/^(rfc822|smtp|mailto)[;:]/i, '').replace(/[.,;:>]+$/, '')
 }

@@ -3,7 +3,8 @@
 
 export type Told = { readonly address: string; readonly text: string }
 
-const ADDRESS = '[^\\s<>()\\[\\],;:"\']{1,64}@[A-Za-z0-9][A-Za-z0-9.-]{0,253}[A-Za-z0-9]'
+const ADDRESS =
+  '[^\\s<>()\\[\\],;:"\'\uff1a\uff08\uff09\uff1b\uff0c\u3002\u300c\u300d]{1,64}@[A-Za-z0-9][A-Za-z0-9.-]{0,253}[A-Za-z0-9]'
 const MAX_LINES = 400
 const MAX_FOUND = 50
 
@@ -25,6 +26,7 @@ const ALONE = new RegExp(
 const BEFORE_COLON = new RegExp(`^\\s{0,8}<(${ADDRESS})>\\s{0,3}(?:\\(.{0,200}\\))?\\s{0,3}:`, 'i')
 const SENTENCES = [
   new RegExp(`^[45]\\d\\d[ -](?:[45]\\.\\d{1,3}\\.\\d{1,3} )?<?(${ADDRESS})>?\\.{2,3}\\s`, 'i'),
+  new RegExp(`^\\s{0,8}[45]\\d\\d[ -].{1,200}? (?:for|to) <?(${ADDRESS})`, 'i'),
   new RegExp(`\\bsmtp=(${ADDRESS})`, 'i'),
   new RegExp(
     `(?:unknown user|userid|user|recipient|attempts|mailbox|address|addressee|to)\\s{0,3}[:=]\\s{0,6}(?:\\[?smtp:|<|")?(${ADDRESS})`,
@@ -49,7 +51,7 @@ const SENTENCES = [
 const ANNOUNCED =
   /(did not reach|not be delivered to|not delivered to|failed (for|to)|following|permanent).{0,60}(recipient|address)/i
 
-const ANYWHERE = new RegExp(`(?:^|[\\s<("'\\[:])(${ADDRESS})`, 'i')
+const ANYWHERE = new RegExp(`(?:^|[\\s<("'\\[:\uff1a\uff08\u300c])(${ADDRESS})`, 'i')
 
 /** Who failed, as told in plain text, each with the text that says why. */
 export function readPlainBounce(text: string, ownAddresses: ReadonlySet<string>): readonly Told[] {
@@ -80,21 +82,22 @@ function cut(text: string): string[] {
 }
 
 function find(lines: readonly string[], patterns: readonly RegExp[], own: ReadonlySet<string>): Told[] {
-  const found = new Map<string, Told>()
-  for (const [i, line] of lines.entries())
+  const found = new Map<string, { readonly address: string; readonly line: number }>()
+  for (const [line, text] of lines.entries())
     for (const pattern of patterns) {
-      const address = pattern.exec(line)?.[1]
+      const address = pattern.exec(text)?.[1]
       if (address === undefined || SPEAKERS.test(address) || own.has(address.toLowerCase())) continue
       const key = address.toLowerCase()
-      if (!found.has(key) && found.size < MAX_FOUND) found.set(key, { address, text: reasonAt(lines, i) })
+      if (!found.has(key) && found.size < MAX_FOUND) found.set(key, { address, line })
     }
-  return [...found.values()]
+  const told = [...found.values()]
+  return told.map(({ address, line }, i) => ({ address, text: reasonAt(lines, line, told[i + 1]?.line) }))
 }
 
-/** The line and what follows it up to a blank line after something was said. */
-function reasonAt(lines: readonly string[], at: number): string {
+/** The line and what follows it up to a blank line after something was said, or to the next that failed. */
+function reasonAt(lines: readonly string[], at: number, next = lines.length): string {
   const said: string[] = []
-  for (const line of lines.slice(at, at + 8)) {
+  for (const line of lines.slice(at, Math.max(Math.min(at + 8, next), at + 1))) {
     if (line.trim() === '' && said.length > 1) break
     if (line.trim() !== '') said.push(line.trim())
   }

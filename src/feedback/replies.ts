@@ -49,6 +49,18 @@ export class ReplyRules {
     return this.ruleFor(input)?.classified ?? fromCode(input)
   }
 
+  /**
+   * Several texts about one failure, the closest first: the first whose words say something decides, then the codes. `facts`
+   * hold for the closest; the others have their own.
+   */
+  classifyFirst(texts: readonly string[], facts: Omit<ReplyInput, 'text'>): Classified {
+    for (const [i, text] of texts.entries()) {
+      const rule = this.ruleFor({ ...(i === 0 ? facts : {}), text })
+      if (rule !== undefined && (rule.phrases.length > 0 || rule.patterns.length > 0)) return rule.classified
+    }
+    return this.classify({ ...facts, text: texts[0] ?? '' })
+  }
+
   /** The rule that decides, or undefined when only the code does. */
   ruleFor(input: ReplyInput): Rule | undefined {
     const read = readInput(input)
@@ -92,14 +104,22 @@ export function classifyReplyLine(text: string, rules: ReplyRules): { text: stri
   return { text, ...rules.classify({ text }) }
 }
 
-/** The three-digit code that a text carries: at its start, or after words such as "said:". */
+/** The three-digit code that a text carries: at its start, or after words such as "said:"; a refusal before a success. */
 export function codeIn(text: string): string {
-  return /(?:^|[\s:'"#<(=])([245]\d\d)(?=[\s\-:,]|$)/.exec(text.slice(0, MAX_TEXT))?.[1] ?? ''
+  const whole = text.slice(0, MAX_TEXT)
+  return (
+    (/(?:^|[\s:'"#<(=])([45]\d\d)(?=[\s\-:,]|$)/.exec(whole) ??
+      /(?:^|[\s:'"#<(=])(2\d\d)(?=[\s\-:,]|$)/.exec(whole))?.[1] ?? ''
+  )
 }
 
 /** The enhanced status code (RFC 3463) that a text carries; not a piece of an IP address. */
 export function enhancedIn(text: string): string {
-  return /(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d]|\.\d)/.exec(text.slice(0, MAX_TEXT))?.[1] ?? ''
+  const whole = text.slice(0, MAX_TEXT)
+  return (
+    (/(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d]|\.\d)/.exec(whole) ??
+      /(?<![\d.])(2\.\d{1,3}\.\d{1,3})(?![\d]|\.\d)/.exec(whole))?.[1] ?? ''
+  )
 }
 
 function readInput({ text, code, enhanced, stage = '' }: ReplyInput): Read {

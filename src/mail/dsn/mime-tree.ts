@@ -22,7 +22,8 @@ const MAX_VALUE = 4000
 
 /** All parts in order: containers first, then what they hold. The first is the mail itself. */
 export function readParts(raw: Uint8Array): readonly Part[] {
-  const source = withLineFeeds(raw.subarray(0, MAX_BYTES))
+  // Some hand over mail with white space before its first field.
+  const source = withLineFeeds(raw.subarray(0, MAX_BYTES)).replace(/^\s{1,1000}(?=\S)/, '')
   const parts: Part[] = []
   const waiting: { text: string; depth: number; enclosed: boolean }[] = [{ text: source, depth: 0, enclosed: false }]
   while (waiting.length > 0 && parts.length < MAX_PARTS) {
@@ -35,7 +36,7 @@ export function readParts(raw: Uint8Array): readonly Part[] {
     if (depth >= MAX_DEPTH) continue
     const inner: string[] =
       type.startsWith('multipart/') && boundary
-        ? splitAt(body, boundary)
+        ? splitMultipart(body, boundary)
         : type === 'message/rfc822' || type === 'message/global'
           ? [decoded]
           : []
@@ -105,23 +106,42 @@ function readType(value: string): { value: string; parameters: Map<string, strin
   return { value: type.trim().toLowerCase(), parameters }
 }
 
+/** Relays that rewrite the header lose the boundary; then the first line that could be one is. */
+function splitMultipart(body: string, boundary: string): string[] {
+  const parts = splitAt(body, boundary)
+  if (parts.length > 0) return parts
+  const other = /^--([^\s]{1,200})\ncontent-[a-z-]{1,40}:/im.exec(body)?.[1]
+  return other === undefined ? parts : splitAt(body, other)
+}
+
 function splitAt(body: string, boundary: string): string[] {
   const parts: string[] = []
   const mark = `--${boundary}`
   let from = -1
-  let at = body.startsWith(mark) ? 0 : body.indexOf(`\n${mark}`)
+  let at = nextMark(body, mark, 0)
   while (at >= 0) {
     const start = body[at] === '\n' ? at + 1 : at
     if (from >= 0) parts.push(body.slice(from, at))
     const lineEnd = body.indexOf('\n', start)
     if (body.startsWith('--', start + mark.length) || lineEnd < 0) return parts
     from = lineEnd + 1
-    // The next boundary may follow at once.
-    at = body.startsWith(mark, from) ? from : body.indexOf(`\n${mark}`, from)
+    at = nextMark(body, mark, from)
     if (parts.length >= MAX_PARTS) return parts
   }
   if (from >= 0) parts.push(body.slice(from))
   return parts
+}
+
+/** Where the next boundary line begins, or the line feed before it; another boundary may begin with the same text. */
+function nextMark(body: string, mark: string, from: number): number {
+  let at = body.startsWith(mark, from) ? from : body.indexOf(`\n${mark}`, from)
+  while (at >= 0) {
+    const end = (body[at] === '\n' ? at + 1 : at) + mark.length
+    const after = body[end]
+    if (after === undefined || /\s/.test(after) || body.startsWith('--', end)) return at
+    at = body.indexOf(`\n${mark}`, end)
+  }
+  return -1
 }
 
 function decodeBody(body: string, encoding: string, charset: string): string {
