@@ -12,9 +12,10 @@ const MAX_MS = 100
 function costMs(raw: Uint8Array): number {
   let bestMs = Number.POSITIVE_INFINITY
   for (let i = 0; i < 5 && bestMs > MAX_MS; i++) {
-    const startedMs = performance.now()
+    // Processor time, and the best of five: other tests run on the same cores.
+    const began = process.cpuUsage()
     readReport(raw, rules)
-    bestMs = Math.min(bestMs, performance.now() - startedMs)
+    bestMs = Math.min(bestMs, process.cpuUsage(began).user / 1000)
   }
   return bestMs
 }
