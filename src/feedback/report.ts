@@ -75,7 +75,19 @@ export function readReport(raw: Uint8Array, rules: ReplyRules): Report {
 /** The fixed line of `relevo bounce parse`. */
 export function parseBounceFile(raw: Uint8Array, rules: ReplyRules): Pick<Report, 'kind' | 'recipients'> {
   const { kind, recipients } = readReport(raw, rules)
-  return { kind, recipients }
+  return {
+    kind,
+    // Always in this order, as documented.
+    recipients: recipients.map(({ address, action, status, smtpCode, class: replyClass, hard, diagnostic }) => ({
+      address,
+      action,
+      status,
+      smtpCode,
+      class: replyClass,
+      hard,
+      diagnostic,
+    })),
+  }
 }
 
 /** A mail system that passes on the notice of another one as an attachment; a person who does so is no mail system. */

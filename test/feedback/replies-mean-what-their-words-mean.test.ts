@@ -27,6 +27,15 @@ const PAIRS: readonly [string, string, boolean | null][] = [
   ['Empfaengeradresse unbekannt', 'user-unknown', true],
   // It may be closed only: https://support.google.com describes both with one text.
   ['The group is gone or is not yours to write to, see https://groups.google.com/support/', 'recipient-rejected', null],
+  ['554 5.7.1 Refused: the sending domain does not exist in the DNS', 'sender-rejected', false],
+  ['550 5.7.1 the host you are connecting from does not exist for us', 'ip-blocked', false],
+  ['451 4.3.0 user lookup failed, address not found in the cache', 'system', false],
+  ['550 5.7.1 there is an invalid address in the Cc header', 'rfc-compliance', false],
+  ['554 5.5.1 Error: no valid recipients', 'protocol', false],
+  ['432 4.2.1 the mailbox will be moved to another database', 'system', false],
+  ['551 5.1.6 ana has moved to new@example.org', 'moved', true],
+  ['550 5.1.1 <ana@example.org> does not exist or is inactive', 'user-unknown', true],
+  ['550 the account is inactive', 'mailbox-disabled', null],
   ['delivery was aborted after 5.0 hours: there was no gateway', 'expired', false],
 ]
 
