@@ -40,35 +40,33 @@ export class QueueReading {
   }
 
   schedule({ afterKey, limit }: { afterKey: number; limit: number }): ScheduleRow[] {
-    const rows = WAITING.flatMap(
-      (state) =>
-        this.#sql(
-          `SELECT r.key, r.message, r.domain, r.due_ms, m.priority FROM recipients r JOIN messages m ON m.key = r.message
-           WHERE r.state = ${stateNumber(state)} AND r.key > ? ORDER BY r.key LIMIT ?`,
-        ).all(afterKey, limit) as { key: number; message: number; domain: string; due_ms: number; priority: number }[],
-    )
-    return rows
-      .sort((a, b) => a.key - b.key)
-      .slice(0, limit)
-      .map((row) => ({
-        key: row.key,
-        messageKey: row.message,
-        domain: row.domain,
-        priority: PRIORITIES[row.priority]!,
-        dueMs: row.due_ms,
-      }))
+    // Merged by SQLite as the index gives them: nothing is read but what is answered, however much is settled.
+    const rows = this.#sql(
+      `${WAITING.map(
+        (state) =>
+          `SELECT r.key AS key, r.message, r.domain, r.due_ms, m.priority FROM recipients r JOIN messages m ON m.key = r.message
+           WHERE r.state = ${stateNumber(state)} AND r.key > @afterKey`,
+      ).join(' UNION ALL ')} ORDER BY key LIMIT @limit`,
+    ).all({ afterKey, limit }) as { key: number; message: number; domain: string; due_ms: number; priority: number }[]
+    return rows.map((row) => ({
+      key: row.key,
+      messageKey: row.message,
+      domain: row.domain,
+      priority: PRIORITIES[row.priority]!,
+      dueMs: row.due_ms,
+    }))
   }
 
   /** The keys that a filter means, oldest first. */
   keys({ filter, limit, states }: { filter: QueueFilter; limit: number; states: readonly number[] }): number[] {
-    const { where, values } = conditions(filter)
+    const { where, values, state: column } = conditions(filter)
     const wanted =
       filter.states === undefined ? states : states.filter((state) => filter.states!.includes(STATES[state]!))
     if (wanted.length === 0) return []
     const found = wanted.flatMap((state) =>
       (
         this.#sql(
-          `SELECT r.key FROM recipients r JOIN messages m ON m.key = r.message WHERE r.state = ${state} ${where} ORDER BY r.key LIMIT ?`,
+          `SELECT r.key FROM recipients r JOIN messages m ON m.key = r.message WHERE ${column} = ${state} ${where} ORDER BY r.key LIMIT ?`,
         ).all(...values, limit) as { key: number }[]
       ).map((row) => row.key),
     )
@@ -104,11 +102,11 @@ export class QueueReading {
     rows: QueueRow[]
     next: string | null
   } {
-    const { where, values } = conditions(filter)
+    const { where, values, state: column } = conditions(filter)
     const before = cursor === null ? Number.MAX_SAFE_INTEGER : Number(cursor)
     const states = filter.states?.map(stateNumber)
     // One look-up a state uses the index of that state; merged by key afterwards.
-    const selections = states === undefined ? [''] : states.map((state) => `AND r.state = ${state}`)
+    const selections = states === undefined ? [''] : states.map((state) => `AND ${column} = ${state}`)
     const found = selections
       .flatMap(
         (state) =>
@@ -133,15 +131,11 @@ export class QueueReading {
     return this.#sql('SELECT * FROM messages WHERE id = ?').get(id) as MessageRow | undefined
   }
 
-  /** Null: it is not what was accepted, or cannot be read. */
+  /** Null: it is not what was accepted. Throws when that cannot be told (no descriptor left, no answer of the disk). */
   #contentOf(row: MessageRow): Buffer | null {
     if (row.segment !== null) {
-      try {
-        const place = { segment: row.segment, offset: row.segment_offset! }
-        return readRecord(this.#context.directory, place, row.size, row.checksum)
-      } catch {
-        return null
-      }
+      const place = { segment: row.segment, offset: row.segment_offset! }
+      return readRecord(this.#context.directory, place, row.size, row.checksum)
     }
     const body = this.#sql('SELECT content FROM bodies WHERE message = ?').get(row.key) as
       | { content: Buffer }
@@ -159,7 +153,8 @@ export class QueueReading {
   }
 }
 
-function conditions(filter: QueueFilter): { where: string; values: (string | number)[] } {
+/** `state`: how to say the state, so that what names fewer recipients is looked up first. */
+function conditions(filter: QueueFilter): { where: string; values: (string | number)[]; state: string } {
   const parts: string[] = []
   const values: (string | number)[] = []
   const add = (sql: string, value: string | number | undefined): void => {
@@ -176,5 +171,7 @@ function conditions(filter: QueueFilter): { where: string; values: (string | num
   add('AND m.campaign = ?', filter.campaign)
   add('AND m.accepted_ms < ?', filter.acceptedBeforeMs)
   add('AND m.accepted_ms > ?', filter.acceptedAfterMs)
-  return { where: parts.join(' '), values }
+  const { messageId, recipient, domain } = filter
+  const state = (messageId ?? recipient ?? domain) === undefined ? 'r.state' : '+r.state'
+  return { where: parts.join(' '), values, state }
 }

@@ -58,9 +58,7 @@ CREATE TABLE recipients (
 CREATE INDEX recipients_message ON recipients (message);
 CREATE INDEX recipients_address ON recipients (address, key);
 CREATE INDEX recipients_domain ON recipients (domain, key);
-CREATE INDEX recipients_waiting ON recipients (state, key) WHERE state IN (0, 1, 3, 4);
-CREATE INDEX recipients_leased ON recipients (lease_until_ms) WHERE state = 2;
-CREATE INDEX recipients_failed ON recipients (state, key) WHERE state > 5;
+CREATE INDEX recipients_state ON recipients (state, key);
 CREATE TABLE attempts (
   recipient INTEGER NOT NULL,
   n INTEGER NOT NULL,
