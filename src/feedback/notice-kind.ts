@@ -8,14 +8,14 @@ const MAX_WORDS = 20_000
 const AUTO_SUBJECT =
   /^\W{0,3}(re:\s*|aw:\s*|fwd?:\s*)?(auto(matic|matische|matisch|matica|mática|matique|mat)?[\s-]?(reply|response|responder|antwort|risposta|respuesta|svar|answer)|auto:|automatic|automated response|autoreply|autoresponse|autosvar|out of (the )?office|out[- ]of[- ]office|ooo\b|vacation|on holiday|holiday|away from|away:|i am away|i'm away|on (annual |sick |maternity |paternity |parental )?leave|abwesen|abwesend|ich bin im urlaub|absence|absent|réponse automatique|rép\.? auto|respuesta automática|fuera de (la )?oficina|ausente|risposta automatica|fuori ufficio|assente|resposta automática|fora do escritório|ausência|afwezig|frånvar|fraværende|poissa|nieobecn|poza biurem|automatyczna|mimo kancelář|házon kívül|автоответ|нет на месте|в отпуске|自動返信|自动回复|自動回覆|不在|부재중)/iu
 const BOUNCE_SUBJECT =
-  /undeliver|deliver(y|ed)? (status|fail|problem|error|report|has failed|incomplete)|delivery to |returned (mail|to sender)|return(ing|ed) (mail|message|e-?mail) to sender|returning (message|mail)|failure notice|mail (delivery|system) |mail (failure|failed|error)|failed mail|message failed|(message|mail|e-?mail) (could |can )?not (be )?(delivered|sent)|message status|non[- ]?deliver|not been delivered|failed delivery|failed to deliver|unable to deliver|cannot deliver|couldn'?t be delivered|smtp server: errors from|unzustellbar|nicht zugestellt|zustellung|nicht zustellbar|non remis|n'a pas (pu )?(être|été) (remis|délivré)|échec|echec|non délivr|no se (ha )?(pud|pued)|no entregad|devuelto|mancata consegna|non consegnat|impossibile (recapitare|consegnare)|não entreg|não (foi|pôde)|devolvid|returned email|returned message|bounce|rejected|blocked by our|warning: (could not|message)|delayed mail|delivery notification|niet (af)?geleverd|onbestelbaar|kunde inte levereras|kunne ikke leveres|niedostarczon|nie dostarczon|nedoruč|配信|エラー|不達|退信|无法投递|投递失败|недостав|не доставл|не удалось|반송/iu
+  /undeliver|deliver(y|ed)? (status|fail|problem|error|report|has failed|incomplete)|delivery to |returned (mail|to sender)|return(ing|ed) (mail|message|e-?mail) to sender|returning (message|mail)|failure notice|mail (delivery|system) |mail (failure|failed|error)|failed mail|message failed|(message|mail|e-?mail) (could |can )?not (be )?(delivered|sent)|message status|non[- ]?deliver|not been delivered|failed delivery|failed to deliver|unable to deliver|cannot deliver|couldn'?t be delivered|smtp server: errors from|unzustellbar|nicht zugestellt|zustellung|nicht zustellbar|non remis|n'a pas (pu )?(être|été) (remis|délivré)|échec|echec|non délivr|no se (ha )?(pud|pued)|no entregad|devuelto|mancata consegna|non consegnat|impossibile (recapitare|consegnare)|não entreg|não (foi|pôde)|devolvid|returned email|returned message|bounce|rejected|blocked by our|warning: (could not|message)|delayed mail|delivery delayed|delay(ed)? (notification|warning)|delivery notification|niet (af)?geleverd|onbestelbaar|kunde inte levereras|kunne ikke leveres|niedostarczon|nie dostarczon|nedoruč|配信|エラー|不達|退信|无法投递|投递失败|недостав|не доставл|не удалось|반송/iu
 const BOUNCE_SENDER =
-  /mailer[-_. ]?daemon|postmaster|mail delivery|maildeliverysystem|mail system|mail administrator|system administrator|bounce|noreply-mail|delivery (subsystem|service|system|status)|mdaemon|mmdf|microsoftexchange|mailsystem|mail-?daemon|système de messagerie|mail-zustellsystem|exchange system/iu
+  /mailer[-_. ]?daemon|postmaster|mail delivery|maildeliverysystem|mail system|mail administrator|system administrator|noreply-mail|delivery (subsystem|service|system|status)|mdaemon|mmdf|microsoftexchange|mailsystem|mail-?daemon|système de messagerie|mail-zustellsystem|exchange system/iu
 /** What notices say in their text when the subject is of no help. */
 const BOUNCE_WORDS =
-  /(could|can|was|were|has|have|can') ?not (be|been)? ?(delivered|able to deliver|reached|sent)|unable to deliver|undeliver|delivery (to the following|has failed|failed|failure)|failed to deliver|couldn't be delivered|wasn't able to deliver|permanent (fatal )?error|failed permanently|returned (mail|to you|because)|mail has been returned|did not reach|not delivered|following address(es)? (had|failed)|(was|were|been) (rejected|refused)|not accepted|did not exactly match|unknown (user|recipient)|user unknown|non(-| )?remis|n'a pas pu être|nicht zugestellt|nicht zustellen|no (se )?pud|no ha podido|não (foi|pôde|pode) (ser )?entregue|não foi possível|non è stato (consegnato|possibile)|impossibile consegnare|niet (worden )?(af)?(ge)?leverd|niet bezorgd|не может быть доставлен|не было доставлен|не удалось доставить|配信できません|配送できません|届けることができません|无法投递|被退回|退信原因|投递失败/iu
+  /(could|can|was|were|has|have|can') ?not (be|been)? ?(delivered|able to deliver|reached|sent)|unable to deliver|undeliver|delivery (to the following|has failed|failed|failure)|failed to deliver|couldn't be delivered|wasn't able to deliver|permanent (fatal )?error|failed permanently|returned (mail|to you|because)|mail has been returned|did not reach|not delivered|following address(es)? (had|failed)|(was|were|been) (rejected|refused)|not accepted|did not exactly match|unknown (user|recipient)|user unknown|non(-| )?remis|n'a pas pu être|nicht zugestellt|nicht zustellen|no (se )?pud|no ha podido|não (foi|pôde|pode) (ser )?entregue|não foi possível|non è stato (consegnato|possibile)|impossibile consegnare|niet (worden )?(af)?(ge)?leverd|niet bezorgd|не может быть доставлен|не было доставлен|не удалось доставить|送信できません|配信できません|配送できません|届けることができません|无法投递|被退回|退信原因|投递失败/iu
 const DELAY_WORDS =
-  /(will|we.?ll|shall) (keep|continue) (trying|to try)|still being (tried|retried)|will (be (re)?tried|try again|retry)|delivery (attempts )?will (continue|be)|delayed mail|message (is|has been|still) (being )?delayed|(delivery|message) (is|has been) delayed|has not been delivered yet|warning message only|not need to resend|not need to send|do not resend|not been delivered (yet|within)|delivery status notification \(delay\)|not yet been delivered|not yet delivered|wird weiter versucht|noch nicht zugestellt|sera (encore )?retent|seguir[áa] intentando|continuer[àa] a tentare/iu
+  /(will|we.?ll|shall) (keep|continue) (trying|to try)|still being (tried|retried)|will (be (re)?tried|try again|retry)|delivery (attempts )?will (continue|be)|delayed mail|message (is|has been|still) (being )?delayed|(delivery|message) (is|has been) delayed|(has not|hasn't) been delivered yet|continue to be attempted|warning message only|not need to resend|not need to send|do not resend|not been delivered (yet|within)|delivery status notification \(delay\)|not yet been delivered|not yet delivered|wird weiter versucht|noch nicht zugestellt|sera (encore )?retent|seguir[áa] intentando|continuer[àa] a tentare/iu
 const FINAL_WORDS =
   /permanent|giving up|given up|final failure|gave up|failed (permanently|after)|will not (be )?(try|retr)/i
 const CHALLENGE_WORDS =
@@ -24,6 +24,13 @@ const CHALLENGE_SUBJECT =
   /^\W{0,3}(re: )?(please |kindly )?(confirm|verify|authenticate)|\bchallenge|confirmation (required|needed)/i
 const FINAL_FOR_CHALLENGE = /permanent|fatal|undeliver/i
 
+/** Parcels are not delivered either. */
+const ABOUT_MAIL =
+  /(^|\D)[45]\d\d[ -]|[45]\.\d\.\d|\b(smtp|mailbox|inbox|recipients?|mail server|mail system|e-?mail address|user unknown|unknown user|quota|destinataires?|empfänger|destinatari[oa]s?|postfach|boîte|buzón)\b|получател|адрес|收件人|邮箱|宛先|メールアドレス/iu
+const ANSWER_SUBJECT = /^\s{0,3}(re|aw|antw|sv|vs|fw|fwd|wg|tr|rv|rif|odp|res|enc)\s?(\[\d{1,3}\])?\s?:/iu
+const SUCCESS_WORDS =
+  /success(ful|fully) (mail )?(deliver|relay|post)|successful delivery|successfully (been )?(delivered|relayed|sent)|relayed; expect no further|return receipt|delivered to the (recipient|destination|mailbox)|erfolgreich (zugestellt|ausgeliefert)|remis avec succès|entregado correctamente/iu
+const FAILURE_WORDS = /fail|permanent|could not|not (be )?deliver|undeliver|unable|unknown|reject|refus|[45]\.\d\.\d/i
 const NULL_PATH = /^<>$/
 
 export function subjectOf(top: Part): string {
@@ -41,15 +48,25 @@ export function readable(value: string): string {
 export function isBounce(top: Part, text: string, hasOriginal: boolean): boolean {
   const said = text.slice(0, MAX_WORDS)
   const subject = subjectOf(top)
-  const daemon = isDaemon(top)
   const spoken = BOUNCE_SUBJECT.test(subject)
-  if (AUTO_SUBJECT.test(subject) && !daemon) return false
-  if (/auto-replied/i.test(top.headers.get('auto-submitted') ?? '') && !daemon && !spoken) return false
   if (CHALLENGE_WORDS.test(said) && !FINAL_FOR_CHALLENGE.test(said)) return false
-  const nullPath = NULL_PATH.test(top.headers.get('return-path') ?? '')
-  if (daemon) return spoken || BOUNCE_WORDS.test(said)
-  if (spoken && (nullPath || BOUNCE_WORDS.test(said))) return true
-  return nullPath && hasOriginal && BOUNCE_WORDS.test(said)
+  if (isDaemon(top)) return spoken || BOUNCE_WORDS.test(said)
+  if (AUTO_SUBJECT.test(subject) || isOfPeople(top)) return false
+  if (/auto-replied/i.test(top.headers.get('auto-submitted') ?? '') && !spoken) return false
+  return (
+    (spoken || (hasOriginal && hasNullPath(top))) && BOUNCE_WORDS.test(said) && (hasOriginal || ABOUT_MAIL.test(said))
+  )
+}
+
+/** Who answers, passes on or writes to a list speaks of bounces at most; and no notice has an envelope sender (RFC 5321 §4.5.5). */
+function isOfPeople(top: Part): boolean {
+  const path = top.headers.get('return-path')
+  if (path !== undefined && !NULL_PATH.test(path) && !BOUNCE_SENDER.test(path)) return true
+  return ANSWER_SUBJECT.test(subjectOf(top)) || top.headers.has('list-unsubscribe') || top.headers.has('list-id')
+}
+
+function hasNullPath(top: Part): boolean {
+  return NULL_PATH.test(top.headers.get('return-path') ?? '')
 }
 
 /** Without any words that are known: a mail without sender (RFC 3464 §2) that gives its reader a mail of its own back. */
@@ -60,13 +77,21 @@ export function isReturned(top: Part, original: ReadonlyMap<string, string> | nu
   return reader.includes('@') && addressOf(original.get('from') ?? '').toLowerCase() === reader
 }
 
+/** A mail system by its name, or one that has none. */
 export function isDaemon(top: Part): boolean {
-  return BOUNCE_SENDER.test(readable(top.headers.get('from') ?? ''))
+  const from = readable(top.headers.get('from') ?? '')
+  return BOUNCE_SENDER.test(from) || from === '<>'
 }
 
 /** Somebody's own automatic answer, whatever it quotes. */
 export function isAutomaticAnswer(top: Part): boolean {
   return AUTO_SUBJECT.test(subjectOf(top)) && !isDaemon(top)
+}
+
+/** It arrived, and somebody had asked to be told. */
+export function isSuccess(top: Part, text: string): boolean {
+  const said = `${subjectOf(top)}\n${text.slice(0, MAX_WORDS)}`
+  return SUCCESS_WORDS.test(said) && !FAILURE_WORDS.test(said)
 }
 
 /** Not over yet. */

@@ -23,6 +23,7 @@ const ALONE = new RegExp(
   `^[>*\\s\\d.)-]{0,8}<?(?:smtp:|mailto:|rfc822;)?(${ADDRESS})>?(?:[\\s:;,.-]{0,4}|:.{0,400}|\\s.{0,400})$`,
   'i',
 )
+const NOTHING_ELSE = new RegExp(`^\\s{0,8}<?(${ADDRESS})>?[\\s:;,.]{0,4}$`, 'i')
 const BEFORE_COLON = new RegExp(`^\\s{0,8}<(${ADDRESS})>\\s{0,3}(?:\\(.{0,200}\\))?\\s{0,3}:`, 'i')
 const SENTENCES = [
   new RegExp(`^[45]\\d\\d[ -](?:[45]\\.\\d{1,3}\\.\\d{1,3} )?<?(${ADDRESS})>?\\.{2,3}\\s`, 'i'),
@@ -67,7 +68,7 @@ export function readPlainBounce(text: string, ownAddresses: ReadonlySet<string>)
     [lines, [ALONE], ownAddresses],
     [lines, SENTENCES, ownAddresses],
     // Whoever wrote to itself has failed itself.
-    [behind, [ALONE], nobody],
+    [behind, [NOTHING_ELSE], nobody],
   ] as const) {
     const found = find(where, patterns, own)
     if (found.length > 0) return found

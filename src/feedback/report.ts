@@ -1,6 +1,15 @@
 import { addressOf, type Part, readFeedbackReport, readHeaders, readParts } from '#mail'
 import { readStatusGroups, type StatusGroup } from './delivery-fields.ts'
-import { isAutomaticAnswer, isBounce, isDaemon, isDelay, isReturned, kindOfOther, subjectOf } from './notice-kind.ts'
+import {
+  isAutomaticAnswer,
+  isBounce,
+  isDaemon,
+  isDelay,
+  isReturned,
+  isSuccess,
+  kindOfOther,
+  subjectOf,
+} from './notice-kind.ts'
 import { noticeOf, textNear, textOf } from './notice-text.ts'
 import { readPlainBounce, type Told } from './plain-bounce.ts'
 import { codeIn, enhancedIn, type ReplyRules } from './replies.ts'
@@ -69,7 +78,9 @@ export function readReport(raw: Uint8Array, rules: ReplyRules): Report {
   if (isAutomaticAnswer(top)) return { kind: kindOfOther(top, text), ...NOTHING }
   const groups = readStatusGroups(parts)
   if (groups.length > 0) return fromGroups(groups, parts, original, rules)
-  return readSesNotice(text, rules) ?? wrappedNotice(top, ours, rules) ?? fromText(top, text, original, rules)
+  return (
+    readSesNotice(top.headers, text, rules) ?? wrappedNotice(top, ours, rules) ?? fromText(top, text, original, rules)
+  )
 }
 
 /** The fixed line of `relevo bounce parse`. */
@@ -180,6 +191,8 @@ function fromText(top: Part, text: string, original: Original, rules: ReplyRules
     ),
   )
   const plain = readPlainBounce(text, own)
+  if (failedHeader === undefined && isSuccess(top, text))
+    return { kind: 'success', recipients: plain.map(arrived), ...enclosedFacts(original) }
   const told = failedHeader === undefined ? fallback(plain, text, original) : inHeader(failedHeader, plain, text)
   if (told.length === 0) return { kind: 'other', ...NOTHING, ...enclosedFacts(original) }
   const delayed = isDelay(top, text)
@@ -200,6 +213,10 @@ function fromText(top: Part, text: string, original: Original, rules: ReplyRules
     }
   })
   return { kind: delayed ? 'delay' : 'bounce', recipients, ...enclosedFacts(original) }
+}
+
+function arrived({ address, text }: Told): ReportedRecipient {
+  return { ...complainer(address, text), action: 'delivered', class: 'delivered' }
 }
 
 /** Exim names all who failed in one field; the text says why. A header that knows nobody of the text was changed on the way. */

@@ -9,8 +9,11 @@ const MAX_RECIPIENTS = 200
 
 type Notice = Readonly<Record<string, unknown>>
 
-/** Null when the text is no such notification. */
-export function readSesNotice(text: string, rules: ReplyRules): Report | null {
+/** Null when the mail is no such notification. */
+export function readSesNotice(headers: ReadonlyMap<string, string>, text: string, rules: ReplyRules): Report | null {
+  const path = addressOf(headers.get('return-path') ?? '')
+  // With the envelope sender of a stranger it is as forged as with the name of one.
+  if (!isAmazon(addressOf(headers.get('from') ?? '')) || (path !== '' && !isAmazon(path))) return null
   const start = text.slice(0, 100).indexOf('{')
   if (start < 0 || !/"(notificationType|eventType)"/.test(text.slice(start, start + 200))) return null
   const notice = parsed(text.slice(start, start + MAX_CHARACTERS))
@@ -23,28 +26,32 @@ export function readSesNotice(text: string, rules: ReplyRules): Report | null {
   }
   if (type === 'Bounce') {
     const bounce = objectIn(notice, 'bounce')
-    const permanent = bounce.bounceType === 'Permanent'
-    const recipients = listIn(bounce, 'bouncedRecipients').map((one) => failed(one, permanent, rules))
+    const permanent = (bounce.bounceType ?? 'Permanent') === 'Permanent'
+    const recipients = listIn(bounce, 'bouncedRecipients')
+      .map((one) => failed(one, permanent, rules))
+      .filter(isNamed)
     return { kind: 'bounce', recipients, ...facts }
   }
   if (type === 'Complaint') {
     const recipients = listIn(objectIn(notice, 'complaint'), 'complainedRecipients').map((one) =>
       told(one.emailAddress, '', 'complaint', textIn(objectIn(notice, 'complaint'), 'complaintFeedbackType') ?? ''),
     )
-    return { kind: 'complaint', recipients, ...facts }
+    return { kind: 'complaint', recipients: recipients.filter(isNamed), ...facts }
   }
   if (type === 'Delivery') {
     const delivery = objectIn(notice, 'delivery')
-    const addresses = Array.isArray(delivery.recipients) ? delivery.recipients.slice(0, MAX_RECIPIENTS) : []
+    const addresses = Array.isArray(delivery.recipients)
+      ? delivery.recipients.slice(0, MAX_RECIPIENTS).filter(isText)
+      : []
     const said = textIn(delivery, 'smtpResponse') ?? ''
     return { kind: 'success', recipients: addresses.map((one) => told(one, 'delivered', 'delivered', said)), ...facts }
   }
   return null
 }
 
-/** The mail has folded the text somewhere, even inside its strings; it ends before the words for people. */
+/** The mail has folded the text somewhere, even inside its strings; it ends before the words for people. Sendmail breaks long lines with a mark of its own. */
 function parsed(text: string): Notice | null {
-  const flat = text.replace(/[\r\n]+/g, ' ')
+  const flat = text.replace(/!\r?\n /g, '').replace(/[\r\n]+/g, ' ')
   const end = flat.search(/\} {1,4}--(?: |$)/)
   for (const one of [end < 0 ? flat : flat.slice(0, end + 1), flat.slice(0, flat.lastIndexOf('}') + 1)])
     try {
@@ -76,6 +83,18 @@ function told(address: unknown, action: string, replyClass: string, diagnostic: 
     hard: null,
     diagnostic,
   }
+}
+
+function isNamed({ address }: ReportedRecipient): boolean {
+  return address.includes('@')
+}
+
+function isAmazon(address: string): boolean {
+  return /[@.]amazon(aws|ses)\.com(\.cn)?$/i.test(address)
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string'
 }
 
 function isObject(value: unknown): value is Notice {

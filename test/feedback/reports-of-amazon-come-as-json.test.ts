@@ -12,8 +12,8 @@ const MAIL = {
 function read(notice: unknown, fold = (text: string): string => text): ReturnType<typeof readReport> {
   const text = typeof notice === 'string' ? notice : JSON.stringify(notice)
   const mail = [
-    'Return-Path: <0100-000000@amazonses.example>',
-    'From: Notices <no-reply@sns.example>',
+    'Return-Path: <0100-000000@eu-west-1.amazonses.com>',
+    'From: Notices <no-reply@sns.amazonaws.com>',
     'To: <shop@sending.example>',
     'Subject: AWS Notification Message',
     '',
