@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import type { RouteDecision, Router } from '#routing'
 import { BEHAVIOURS } from '#world'
@@ -204,11 +205,17 @@ void t.test('a message whose attempt throws is set aside after two tries, and ot
   const others = await Promise.all(Array.from({ length: 50 }, (_, i) => rig.accept(`u${i}@good.test`)))
   rig.start()
   t.ok(await rig.ended(50))
-  t.match(await rig.queue.why(poison), [{ state: 'deferred', reason: 'internal-error' }])
+  const stands = async (state: string) => {
+    let why = await rig.queue.why(poison)
+    for (let i = 0; i < 1000 && why[0]!.state !== state; i++) {
+      await pause(10)
+      why = await rig.queue.why(poison)
+    }
+    return why
+  }
+  t.match(await stands('deferred'), [{ state: 'deferred', reason: 'internal-error' }])
   await rig.queue.steer('retry', { messageId: poison }, '', { dryRun: false, limit: 10 })
-  let why = await rig.queue.why(poison)
-  for (let i = 0; i < 500 && why[0]!.state !== 'held'; i++) why = await rig.queue.why(poison)
-  t.match(why, [{ state: 'held', reason: 'internal-error' }])
+  t.match(await stands('held'), [{ state: 'held', reason: 'internal-error' }])
   t.equal(tries, 2)
   t.equal(mx.good!.taken.length, others.length)
   await rig.stop()
