@@ -36,7 +36,7 @@ export type Running = {
 /** Port 0 stands for any free one. */
 export async function choosePorts(any: boolean): Promise<Ports> {
   if (any) {
-    const [starttls, tls, inbound, http, metrics] = await Promise.all([0, 0, 0, 0, 0].map(freePort))
+    const [starttls, tls, inbound, http, metrics] = await Promise.all([1, 2, 3, 4, 5].map(anyPort))
     return { starttls: starttls!, tls: tls!, inbound: inbound!, http: http!, metrics: metrics! }
   }
   for (const [name, port] of Object.entries(PORTS).slice(0, 4))
@@ -138,6 +138,12 @@ min_free_bytes = 1048576
 # So that a handful of refusals already shows how mail is handed over.
 min_samples = 5
 `
+}
+
+/** One below those that the system gives to outgoing connections, so that none of them takes it meanwhile. */
+async function anyPort(): Promise<number> {
+  const port = 20_000 + Math.floor(Math.random() * 12_000)
+  return (await freePort(port)) || anyPort()
 }
 
 /** The port when it is free, else 0. */

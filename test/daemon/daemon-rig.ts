@@ -47,7 +47,22 @@ export class DaemonRig implements AsyncDisposable {
     this.#stack = stack
   }
 
+  /** A port chosen as free may be taken by another test before the daemon has it: then all is begun anew. */
   static async open(options: RigOptions = {}): Promise<DaemonRig> {
+    for (let tries = 1; ; tries++) {
+      const rig = await DaemonRig.#prepare(options)
+      try {
+        await rig.start()
+        await rig.api.post('/domains', { name: DOMAIN })
+        return rig
+      } catch (error) {
+        await rig[Symbol.asyncDispose]()
+        if (tries === 4 || !rig.output.includes('another program has it')) throw error
+      }
+    }
+  }
+
+  static async #prepare(options: RigOptions): Promise<DaemonRig> {
     await using stack = new AsyncDisposableStack()
     const { path } = stack.use(await tempDir())
     const mx = stack.use(await scriptedMx())
@@ -99,10 +114,7 @@ ${options.delivery ?? ''}
 ${options.more ?? ''}
 `,
     )
-    const rig = new DaemonRig(path, ports, mx, stack.move())
-    await rig.start()
-    await rig.api.post('/domains', { name: DOMAIN })
-    return rig
+    return new DaemonRig(path, ports, mx, stack.move())
   }
 
   /** Starts the process and waits until it takes mail. */
@@ -170,13 +182,12 @@ ${options.more ?? ''}
   }
 }
 
+/** A free port below those that the system gives to outgoing connections, so that none of them takes it meanwhile. */
 function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
+  const port = 20_000 + Math.floor(Math.random() * 12_000)
+  return new Promise((resolve) => {
     const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
+    server.once('error', () => resolve(freePort()))
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(port)))
   })
 }
