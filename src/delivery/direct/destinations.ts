@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { Clock } from '#base'
 import type { Destination } from '../contract.ts'
 import { checkAddress, isOwnAddress } from '../guarded-connect.ts'
@@ -26,13 +27,20 @@ type Found = {
   readonly failed: string | null
   readonly special: string | null
   readonly own: boolean
+  readonly ttlMs: number
 }
+type Fresh = { readonly resolved: Resolved; readonly ttlMs: number }
 
 const MAX_CACHED = 50_000
+/** What the DNS allows is kept within these; a failure, and an answer that one family of addresses is missing from, for these. */
 const MAX_TTL_MS = 300_000
+const MIN_TTL_MS = 5000
 const FAILED_TTL_MS = 5000
+const PARTLY_TTL_MS = 60_000
 /** Hosts without an address cost a question each: of so many names for each host wanted, no more are looked at. */
 const LOOKED_PER_HOST = 2
+/** A longer list of names stands as its digest. */
+const MAX_SITE_CHARACTERS = 250
 
 /** RFC 5321 §5: the MX hosts of a domain by preference, with addresses that may be connected to. */
 export class Destinations {
@@ -63,27 +71,32 @@ export class Destinations {
 
   async #resolve(domain: string): Promise<Resolved> {
     const mx = await this.#options.resolver.mx(domain)
-    const resolved = await this.#fromMx(domain, mx)
-    const ttlMs = resolved.kind === 'deferred' ? FAILED_TTL_MS : Math.min(MAX_TTL_MS, mx.ttlMs)
+    const { resolved, ttlMs } = await this.#fromMx(domain, mx)
+    const allowedMs = Math.max(MIN_TTL_MS, Math.min(MAX_TTL_MS, mx.ttlMs, ttlMs))
+    const keptMs = resolved.kind === 'deferred' ? FAILED_TTL_MS : allowedMs
+    this.#cache.delete(domain)
     if (this.#cache.size >= MAX_CACHED) this.#cache.delete(this.#cache.keys().next().value!)
-    this.#cache.set(domain, { resolved, untilMs: this.#options.clock.monotonicMs() + ttlMs })
+    this.#cache.set(domain, { resolved, untilMs: this.#options.clock.monotonicMs() + keptMs })
     return resolved
   }
 
-  async #fromMx(domain: string, mx: DnsAnswer<MxRecord>): Promise<Resolved> {
-    if (mx.kind === 'failed') return { kind: 'deferred', reason: `dns-${mx.reason}` }
+  async #fromMx(domain: string, mx: DnsAnswer<MxRecord>): Promise<Fresh> {
+    const { ttlMs } = mx
+    if (mx.kind === 'failed') return { ttlMs, resolved: { kind: 'deferred', reason: `dns-${mx.reason}` } }
     // RFC 3463 §3.2: bad destination system address
-    if (mx.kind === 'nxdomain') return { kind: 'refused', status: '5.1.2', reason: 'domain-not-found' }
+    if (mx.kind === 'nxdomain')
+      return { ttlMs, resolved: { kind: 'refused', status: '5.1.2', reason: 'domain-not-found' } }
     if (mx.kind !== 'records') return this.#fromHosts(domain, [{ name: domain, preference: 0 }], true)
     const named = mx.records.filter((record) => record.exchange !== '')
     // RFC 7505 §3: the one record "." says that the domain takes no mail.
-    if (named.length === 0) return { kind: 'refused', status: '5.1.10', reason: 'null-mx' }
+    if (named.length === 0) return { ttlMs, resolved: { kind: 'refused', status: '5.1.10', reason: 'null-mx' } }
     const hosts = ordered(named.map(({ exchange, preference }) => ({ name: exchange, preference })))
     return this.#fromHosts(domain, hosts, false)
   }
 
-  async #fromHosts(domain: string, hosts: readonly Host[], implicit: boolean): Promise<Resolved> {
+  async #fromHosts(domain: string, hosts: readonly Host[], implicit: boolean): Promise<Fresh> {
     const { hostname, maxHosts, mailboxProviderOf } = this.#options
+    let ttlMs = MAX_TTL_MS
     const usable: Destination['hosts'][number][] = []
     let failed: string | null = null
     let special: string | null = null
@@ -94,8 +107,9 @@ export class Destinations {
       if (left <= 0) break
       const found: Found =
         host.name === hostname.toLowerCase()
-          ? { addresses: [], failed: null, special: null, own: true }
+          ? { addresses: [], failed: null, special: null, own: true, ttlMs }
           : await this.#addressesOf(host.name)
+      ttlMs = Math.min(ttlMs, found.ttlMs)
       // RFC 5321 §5.1: hosts that are not preferred over ourselves would bring the message back.
       if (found.own) {
         ours = true
@@ -111,22 +125,12 @@ export class Destinations {
     }
     if (usable.length > 0) {
       const names = hosts.map((host) => host.name)
-      const site = implicit ? domain : [...new Set(names)].sort().join(',')
-      return {
-        kind: 'destination',
-        destination: { domain, hosts: usable, site, mailboxProvider: mailboxProviderOf(domain, names) },
-      }
+      const site = implicit ? domain : siteOf(names)
+      const mailboxProvider = mailboxProviderOf(domain, names)
+      return { ttlMs, resolved: { kind: 'destination', destination: { domain, hosts: usable, site, mailboxProvider } } }
     }
-    // A better host whose address is not known now may still turn up.
-    if (failed !== null) return { kind: 'deferred', reason: failed }
-    // RFC 3463 §3.5: routing loop detected
-    if (ours) return { kind: 'refused', status: '5.4.6', reason: 'mail-loop' }
-    // RFC 3463 §3.5: unable to route
-    if (special !== null) return { kind: 'refused', status: '5.4.4', reason: `special-address-${special}` }
-    if (looked.length < hosts.length) return { kind: 'deferred', reason: 'mx-without-address' }
-    return implicit
-      ? { kind: 'refused', status: '5.1.2', reason: 'domain-takes-no-mail' }
-      : { kind: 'refused', status: '5.4.4', reason: 'mx-without-address' }
+    const fully = looked.length === hosts.length
+    return { ttlMs, resolved: withoutHosts({ failed, ours, special, fully, implicit }) }
   }
 
   async #addressesOf(name: string): Promise<Found> {
@@ -148,8 +152,36 @@ export class Destinations {
       }
     }
     const failed = answers.find((answer) => answer.kind === 'failed')
-    return { addresses, special, own, failed: failed === undefined ? null : `dns-${failed.reason}` }
+    const ttlMs = Math.min(...answers.map((answer) => (answer.kind === 'failed' ? PARTLY_TTL_MS : answer.ttlMs)))
+    return { addresses, special, own, ttlMs, failed: failed === undefined ? null : `dns-${failed.reason}` }
   }
+}
+
+/** Why there is no host to connect to. */
+function withoutHosts(found: {
+  readonly failed: string | null
+  readonly ours: boolean
+  readonly special: string | null
+  /** All hosts were looked at. */
+  readonly fully: boolean
+  readonly implicit: boolean
+}): Resolved {
+  // A better host whose address is not known now may still turn up.
+  if (found.failed !== null) return { kind: 'deferred', reason: found.failed }
+  // RFC 3463 §3.5: routing loop detected
+  if (found.ours) return { kind: 'refused', status: '5.4.6', reason: 'mail-loop' }
+  // RFC 3463 §3.5: unable to route
+  if (found.special !== null) return { kind: 'refused', status: '5.4.4', reason: `special-address-${found.special}` }
+  if (!found.fully) return { kind: 'deferred', reason: 'mx-without-address' }
+  return found.implicit
+    ? { kind: 'refused', status: '5.1.2', reason: 'domain-takes-no-mail' }
+    : { kind: 'refused', status: '5.4.4', reason: 'mx-without-address' }
+}
+
+/** The same for all domains behind the same hosts. */
+function siteOf(names: readonly string[]): string {
+  const all = [...new Set(names)].sort().join(',')
+  return all.length <= MAX_SITE_CHARACTERS ? all : createHash('sha256').update(all).digest('base64url')
 }
 
 /** By preference, in random order among equals (RFC 5321 §5.1). */

@@ -1,7 +1,7 @@
-import { getServers } from 'node:dns'
-import type { Answer, RecordType } from 'dns-packet'
+import type { Answer, Packet } from 'dns-packet'
 import type { Clock } from '#base'
 import { exchange, type NameServer } from './dns-exchange.ts'
+import { SystemServers, serverOf } from './system-servers.ts'
 
 /** What the DNS says. `secure`: the resolver validated it (AD); believe that only of a trusted resolver. */
 export type DnsAnswer<T> =
@@ -17,6 +17,8 @@ export type ResolverOptions = {
   readonly clock: Clock
   readonly timeoutMs?: number
   readonly rounds?: number
+  /** Answers kept. */
+  readonly maxCached?: number
 }
 
 const TIMEOUT_MS = 3000
@@ -29,55 +31,70 @@ const NEGATIVE_TTL_MS = 60_000
 const MAX_NEGATIVE_TTL_MS = 3_600_000
 /** RFC 2308 §7: a failure may be remembered for at most five minutes; a few seconds keep a burst from asking again. */
 const FAILED_TTL_MS = 5000
+/** Of one answer no more is kept or used, so that what a peer publishes does not decide how much memory it takes. */
+const MAX_RECORDS = { MX: 60, A: 40, AAAA: 40, TXT: 100 } as const
+const MAX_TXT_BYTES = 16_384
+/** Aliases followed within one answer. */
+const MAX_ALIASES = 12
 
+type Asked = keyof typeof MAX_RECORDS
 type Cached = { readonly answer: DnsAnswer<unknown>; readonly untilMs: number }
 
 /** A small caching resolver over the recursive servers: TTLs kept, equal questions asked once, bounded. */
 export class Resolver {
-  readonly #servers: readonly NameServer[]
+  readonly #servers: () => readonly NameServer[]
   readonly #clock: Clock
   readonly #timeoutMs: number
   readonly #rounds: number
+  readonly #maxCached: number
   readonly #cache = new Map<string, Cached>()
   readonly #asking = new Map<string, Promise<DnsAnswer<unknown>>>()
 
   constructor(options: ResolverOptions) {
-    this.#servers = (options.servers.length > 0 ? options.servers : getServers()).map(serverOf)
+    const configured = options.servers.map(serverOf)
+    const system = new SystemServers(options.clock)
+    this.#servers = () => (configured.length > 0 ? configured : system.list())
     this.#clock = options.clock
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS
     this.#rounds = options.rounds ?? ROUNDS
+    this.#maxCached = options.maxCached ?? MAX_CACHED
   }
 
+  /** By preference. */
   mx(name: string): Promise<DnsAnswer<MxRecord>> {
-    return this.#ask(name, 'MX', (record) =>
-      record.type === 'MX'
-        ? {
-            exchange: (record.data.exchange ?? '').toLowerCase().replace(/\.$/, ''),
-            preference: record.data.preference ?? 0,
-          }
-        : null,
+    return this.#ask(name, 'MX', (records) =>
+      records
+        .flatMap((record) => (record.type === 'MX' ? [record.data] : []))
+        .map(({ exchange, preference = 0 }) => ({ exchange: plain(exchange ?? ''), preference }))
+        .sort((a, b) => a.preference - b.preference),
     )
   }
 
   addresses(name: string, family: 4 | 6): Promise<DnsAnswer<string>> {
-    return this.#ask(name, family === 4 ? 'A' : 'AAAA', (record) =>
-      record.type === 'A' || record.type === 'AAAA' ? record.data : null,
+    return this.#ask(name, family === 4 ? 'A' : 'AAAA', (records) =>
+      records.flatMap((record) => (record.type === 'A' || record.type === 'AAAA' ? [record.data] : [])),
     )
   }
 
   txt(name: string): Promise<DnsAnswer<string>> {
-    return this.#ask(name, 'TXT', (record) =>
-      record.type === 'TXT' ? [record.data].flat().map(String).join('') : null,
+    return this.#ask(name, 'TXT', (records) =>
+      records
+        .flatMap((record) => (record.type === 'TXT' ? [[record.data].flat().map(String).join('')] : []))
+        .filter((text) => text.length <= MAX_TXT_BYTES),
     )
   }
 
-  #ask<T>(name: string, type: RecordType, read: (record: Answer) => T | null): Promise<DnsAnswer<T>> {
+  #ask<T>(name: string, type: Asked, read: (records: readonly Answer[]) => readonly T[]): Promise<DnsAnswer<T>> {
     // What cannot be asked for does not exist (RFC 1035 §2.3.4).
     if (!askable(name)) return Promise.resolve({ kind: 'nxdomain', ttlMs: NEGATIVE_TTL_MS, secure: false })
     const key = `${type} ${name.toLowerCase()}`
     const cached = this.#cache.get(key)
-    if (cached !== undefined && this.#clock.monotonicMs() < cached.untilMs)
+    if (cached !== undefined && this.#clock.monotonicMs() < cached.untilMs) {
+      // What is asked for stays; what nobody asks for any more goes first.
+      this.#cache.delete(key)
+      this.#cache.set(key, cached)
       return Promise.resolve(cached.answer as DnsAnswer<T>)
+    }
     const asking = this.#asking.get(key)
     if (asking !== undefined) return asking as Promise<DnsAnswer<T>>
     const asked = this.#question(name, type, read)
@@ -90,10 +107,14 @@ export class Resolver {
     return asked
   }
 
-  async #question<T>(name: string, type: RecordType, read: (record: Answer) => T | null): Promise<DnsAnswer<T>> {
+  async #question<T>(
+    name: string,
+    type: Asked,
+    read: (records: readonly Answer[]) => readonly T[],
+  ): Promise<DnsAnswer<T>> {
     let reason: 'servfail' | 'timeout' | 'refused' = 'timeout'
     for (let round = 0; round < this.#rounds; round++)
-      for (const server of this.#servers) {
+      for (const server of this.#servers()) {
         const packet = await exchange(server, name, type, this.#clock, this.#timeoutMs)
         if (packet === null) continue
         const { rcode = '', flag_ad: secure = false } = packet as { rcode?: string; flag_ad?: boolean }
@@ -102,22 +123,51 @@ export class Resolver {
           reason = rcode === 'REFUSED' ? 'refused' : 'servfail'
           continue
         }
-        const found = (packet.answers ?? []).filter((record) => record.type === type)
-        const records = found.map(read).filter((record) => record !== null)
+        const answered = answersTo(packet, name, type)
+        if (answered === null) {
+          reason = 'servfail'
+          continue
+        }
+        const { found, ttlMs } = answered
+        const records = read(found).slice(0, MAX_RECORDS[type])
         if (records.length === 0) return { kind: 'nodata', ttlMs: negativeTtl(packet.authorities), secure }
-        const ttlMs = Math.min(
-          ...(packet.answers ?? []).map((record) => ('ttl' in record ? (record.ttl ?? 0) : 0) * 1000),
-        )
         return { kind: 'records', records, ttlMs: Math.min(MAX_TTL_MS, Math.max(MIN_TTL_MS, ttlMs)), secure }
       }
     return { kind: 'failed', reason, ttlMs: FAILED_TTL_MS }
   }
 
   #keep(key: string, answer: DnsAnswer<unknown>): void {
-    if (this.#cache.size >= MAX_CACHED) this.#cache.delete(this.#cache.keys().next().value!)
     this.#cache.delete(key)
+    if (this.#cache.size >= this.#maxCached) this.#cache.delete(this.#cache.keys().next().value!)
     this.#cache.set(key, { answer, untilMs: this.#clock.monotonicMs() + answer.ttlMs })
   }
+}
+
+/**
+ * The records of what was asked for, or of the name that its aliases lead to; whatever else was sent along is left out.
+ * @returns null when the aliases lead nowhere (a loop)
+ */
+function answersTo(packet: Packet, name: string, type: Asked): { found: readonly Answer[]; ttlMs: number } | null {
+  const answers = packet.answers ?? []
+  const aliases = new Map(answers.flatMap((record) => (record.type === 'CNAME' ? [[plain(record.name), record]] : [])))
+  let owner = plain(name)
+  let ttlMs = MAX_TTL_MS
+  for (let followed = 0, alias = aliases.get(owner); alias !== undefined; alias = aliases.get(owner)) {
+    if (followed++ === MAX_ALIASES) return null
+    ttlMs = Math.min(ttlMs, ttlOf(alias))
+    owner = plain(alias.data)
+  }
+  const found = answers.filter((record) => record.type === type && plain(record.name) === owner)
+  for (const record of found) ttlMs = Math.min(ttlMs, ttlOf(record))
+  return { found, ttlMs }
+}
+
+function ttlOf(record: Answer): number {
+  return ('ttl' in record ? (record.ttl ?? 0) : 0) * 1000
+}
+
+function plain(name: string): string {
+  return name.toLowerCase().replace(/\.$/, '')
 }
 
 function askable(name: string): boolean {
@@ -129,14 +179,4 @@ function negativeTtl(authorities: readonly Answer[] | undefined): number {
   if (soa?.type !== 'SOA') return NEGATIVE_TTL_MS
   const seconds = Math.min(soa.ttl ?? 0, soa.data.minimum ?? 0)
   return Math.min(MAX_NEGATIVE_TTL_MS, Math.max(MIN_TTL_MS, seconds * 1000))
-}
-
-function serverOf(text: string): NameServer {
-  const bracketed = /^\[(.+)\](?::(\d+))?$/.exec(text)
-  if (bracketed) return { address: bracketed[1]!, port: Number(bracketed[2] ?? 53) }
-  const colon = text.indexOf(':')
-  // One colon is a port, several are an IPv6 address.
-  if (colon >= 0 && colon === text.lastIndexOf(':'))
-    return { address: text.slice(0, colon), port: Number(text.slice(colon + 1)) }
-  return { address: text, port: 53 }
 }
