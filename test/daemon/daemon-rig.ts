@@ -19,6 +19,14 @@ export type RigOptions = {
   readonly bad?: NonNullable<Parameters<typeof scriptedMx>[0]>['behaviour']
   /** The name of that host, by which its mailbox provider is known. */
   readonly badName?: string
+  /** How the host of the good domains behaves; default: as a good one. */
+  readonly good?: NonNullable<Parameters<typeof scriptedMx>[0]>['behaviour']
+  /** Where its data lies; default: in the directory of the rig. */
+  readonly dataDirectory?: string
+  /** Lines of the section [queue]. */
+  readonly queue?: string
+  /** Program and arguments that start it, such as `prlimit --nofile=60`; it must become the daemon by exec. */
+  readonly prefix?: readonly string[]
 }
 
 /** A real daemon process in live mode whose whole internet is a name server and a mail host of the test. */
@@ -33,17 +41,28 @@ export class DaemonRig implements AsyncDisposable {
     readonly metrics: number
   }
   readonly mx: Awaited<ReturnType<typeof scriptedMx>>
+  readonly dns: Awaited<ReturnType<typeof openDns>>
+  readonly dataDirectory: string
   readonly api: LocalApi
+  readonly #prefix: readonly string[]
   readonly #stack: AsyncDisposableStack
   process: ChildProcess | null = null
   output = ''
 
-  private constructor(directory: string, ports: DaemonRig['ports'], mx: DaemonRig['mx'], stack: AsyncDisposableStack) {
+  private constructor(
+    directory: string,
+    options: RigOptions,
+    parts: Pick<DaemonRig, 'ports' | 'mx' | 'dns'>,
+    stack: AsyncDisposableStack,
+  ) {
     this.directory = directory
     this.configFile = join(directory, 'relevo.toml')
-    this.ports = ports
-    this.mx = mx
-    this.api = new LocalApi(join(directory, 'data/control.sock'))
+    this.ports = parts.ports
+    this.mx = parts.mx
+    this.dns = parts.dns
+    this.dataDirectory = options.dataDirectory ?? join(directory, 'data')
+    this.api = new LocalApi(join(this.dataDirectory, 'control.sock'))
+    this.#prefix = options.prefix ?? []
     this.#stack = stack
   }
 
@@ -65,7 +84,7 @@ export class DaemonRig implements AsyncDisposable {
   static async #prepare(options: RigOptions): Promise<DaemonRig> {
     await using stack = new AsyncDisposableStack()
     const { path } = stack.use(await tempDir())
-    const mx = stack.use(await scriptedMx())
+    const mx = stack.use(await scriptedMx({ behaviour: options.good ?? 'good' }))
     if (options.bad !== undefined)
       stack.use(await scriptedMx({ host: '127.0.0.2', port: mx.port, behaviour: options.bad }))
     const domains = options.domains ?? ['good.test']
@@ -87,7 +106,7 @@ export class DaemonRig implements AsyncDisposable {
       join(path, 'relevo.toml'),
       `mode = "live"
 hostname = "mail.sender.test"
-data_dir = ${JSON.stringify(join(path, 'data'))}
+data_dir = ${JSON.stringify(options.dataDirectory ?? join(path, 'data'))}
 [submission]
 starttls_listen = ["127.0.0.1:${starttls}"]
 tls_listen = []
@@ -105,6 +124,7 @@ certificate_file = ${JSON.stringify(join(path, 'cert.pem'))}
 key_file = ${JSON.stringify(join(path, 'key.pem'))}
 [queue]
 min_free_bytes = 1048576
+${options.queue ?? ''}
 [delivery]
 port = ${mx.port}
 dns_servers = ["127.0.0.1:${dns.port}"]
@@ -114,7 +134,7 @@ ${options.delivery ?? ''}
 ${options.more ?? ''}
 `,
     )
-    return new DaemonRig(path, ports, mx, stack.move())
+    return new DaemonRig(path, options, { ports, mx, dns }, stack.move())
   }
 
   /** Starts the process and waits until it takes mail. */
@@ -130,7 +150,10 @@ ${options.more ?? ''}
   }
 
   launch(): ChildProcess {
-    const child = spawn(RELEVO, ['serve', '--config', this.configFile], { stdio: ['ignore', 'pipe', 'pipe'] })
+    const [program = RELEVO, ...before] = [...this.#prefix, RELEVO]
+    const child = spawn(program, [...before, 'serve', '--config', this.configFile], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     const keep = (data: Buffer): void => {
       this.output = (this.output + data.toString()).slice(-200_000)
     }

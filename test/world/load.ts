@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { RawClient } from './raw-client.ts'
 
 export type LoadOptions = {
@@ -15,6 +16,10 @@ export type LoadOptions = {
   readonly to?: (n: number) => string
   readonly bodyBytes?: number
   readonly perConnection?: number
+  /** A pause of each session after each message, ms. */
+  readonly pauseMs?: number
+  /** Told when message `n` was acknowledged. */
+  readonly onAcked?: (n: number) => void
 }
 
 export type LoadResult = {
@@ -65,11 +70,12 @@ export async function load(options: LoadOptions): Promise<LoadResult> {
           } finally {
             finished++
           }
+          if (options.pauseMs !== undefined) await pause(options.pauseMs)
         }
         client.write('QUIT\r\n')
       } catch {
         broken++
-        if (!stopped()) await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+        if (!stopped()) await pause(RETRY_MS)
       } finally {
         options.signal?.removeEventListener('abort', onAbort)
         client?.close()
@@ -98,8 +104,10 @@ export async function load(options: LoadOptions): Promise<LoadResult> {
     const reply = await client.reply(60_000)
     if (!reply) throw new Error('closed')
     unanswered.delete(id)
-    if (reply.code === 250) acked.add(id)
-    else refused.push(reply.lines[0]!)
+    if (reply.code === 250) {
+      acked.add(id)
+      options.onAcked?.(number)
+    } else refused.push(reply.lines[0]!)
   }
 
   await Promise.all(Array.from({ length: options.sessions }, () => session()))
