@@ -12,8 +12,10 @@ const STATUS: Readonly<Record<string, number>> = {
   'rate-limited': 429,
   'insufficient-storage': 507,
   'store-failed': 503,
+  'store-closed': 503,
   busy: 503,
 }
+const FULL = new Set(['ENOSPC', 'EDQUOT', 'SQLITE_FULL'])
 
 /** An error as RFC 9457 problem+json; `type` is stable, `field` and `remedy` say where and what to do. */
 export function sendProblem(reply: FastifyReply, request: FastifyRequest, fault: Fault, status?: number): FastifyReply {
@@ -34,7 +36,11 @@ export function sendProblem(reply: FastifyReply, request: FastifyRequest, fault:
 /** Whatever a route threw, as a problem; what is not the caller's fault is logged and told without its inside. */
 export function problemHandler(log: Log) {
   return function onError(error: FastifyError | Fault, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-    if (error instanceof Fault) return sendProblem(reply, request, error)
+    if (error instanceof Fault) {
+      if (!/^[A-Z]/.test(error.code)) return sendProblem(reply, request, error)
+      log.error({ error: error.message, code: error.code, request_id: request.id }, 'a request failed')
+      return sendProblem(reply, request, ofTheDisk(error))
+    }
     if ('validation' in error && error.validation) {
       const first = error.validation[0]
       const extra = (first?.params as { additionalProperty?: string; missingProperty?: string } | undefined) ?? {}
@@ -64,6 +70,14 @@ export function problemHandler(log: Log) {
       500,
     )
   }
+}
+
+/** What the system or SQLite said of the disk is never the caller's fault: the same request may be sent again. */
+function ofTheDisk({ code }: Fault): Fault {
+  const remedy = 'Try again later.'
+  return FULL.has(code)
+    ? new Fault('there is not enough free space', { code: 'insufficient-storage', remedy })
+    : new Fault('the store could not be read or written', { code: 'store-failed', remedy })
 }
 
 export function notFound(what: string, name: string): Fault {
