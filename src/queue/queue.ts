@@ -21,6 +21,7 @@ import {
   type Steer,
 } from './contract.ts'
 import { Schedule } from './schedule.ts'
+import { SentNotes } from './sent-notes.ts'
 
 const CACHE_BYTES = 67_108_864
 const REBUILD_PAGE = 20_000
@@ -62,6 +63,7 @@ export class Queue implements AsyncDisposable {
   readonly #clock: Clock
   readonly #log: Log
   readonly #onEvents: (events: readonly NewEvent[]) => void
+  readonly #notes: SentNotes
   readonly #schedule = new Schedule()
   readonly #contents = new ContentCache(CACHE_BYTES)
   readonly #listeners = new Set<() => void>()
@@ -73,6 +75,8 @@ export class Queue implements AsyncDisposable {
   #freeBytes = Number.POSITIVE_INFINITY
   #spaceLookedMs = Number.NEGATIVE_INFINITY
   #accepting = 0
+  /** Settlements that are not on disk: on their way, or failed. */
+  #unsettled = 0
   #closed = false
 
   private constructor(options: QueueOptions) {
@@ -83,12 +87,14 @@ export class Queue implements AsyncDisposable {
     this.#clock = options.clock
     this.#log = options.log
     this.#onEvents = options.onEvents ?? (() => {})
+    this.#notes = new SentNotes(options.directory, options.log)
     this.#leaseOriginMs = options.clock.now() - options.clock.monotonicMs()
   }
 
-  /** Takes back what a crash left leased and rebuilds the schedule. */
+  /** Settles what a crash left noted as sent, takes back what else it left leased, and rebuilds the schedule. */
   static async open(options: QueueOptions): Promise<Queue> {
     const queue = new Queue(options)
+    await queue.#settleNoted()
     const reclaimed = await options.store.reclaim(options.owner, options.clock.now())
     if (reclaimed.length > 0)
       options.log.warn({ recipients: reclaimed.length }, 'attempts cut off by the last stop are tried again')
@@ -185,7 +191,11 @@ export class Queue implements AsyncDisposable {
    * be forgotten.
    */
   async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
+    this.#notes.write(settlements)
+    this.#unsettled += 1
     const { results, due, done } = await this.#whenThereIsRoom(() => this.#store.settle(settlements))
+    this.#unsettled -= 1
+    if (this.#unsettled === 0) this.#notes.rewind()
     for (const id of done) this.#contents.drop(id)
     this.#plan(due)
     const events = settlements.flatMap((settlement, i) => (results[i]?.kind === 'settled' ? settlement.events : []))
@@ -282,6 +292,22 @@ export class Queue implements AsyncDisposable {
     this.#cancelReclaim?.()
     this.#listeners.clear()
     await this.#store[Symbol.asyncDispose]()
+    // What could not be recorded (a full disk) is, at the next start.
+    if (this.#unsettled === 0) this.#notes.clear()
+    this.#notes[Symbol.dispose]()
+  }
+
+  async #settleNoted(): Promise<void> {
+    const { found } = this.#notes
+    if (found.length > 0) {
+      const { results } = await this.#store.settle(found)
+      const settled = found.filter((_, i) => results[i]?.kind === 'settled')
+      if (settled.length > 0) {
+        this.#log.warn({ recipients: settled.length }, 'sent just before the last stop, and recorded now')
+        this.#onEvents(settled.flatMap(({ events }) => events))
+      }
+    }
+    this.#notes.clear()
   }
 
   async #lease(rows: readonly ScheduleRow[]): Promise<readonly Claim[]> {

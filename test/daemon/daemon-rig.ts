@@ -149,8 +149,9 @@ ${options.more ?? ''}
     throw new Error(`the daemon did not start: ${this.output.slice(-2000)}`)
   }
 
-  launch(): ChildProcess {
-    const [program = RELEVO, ...before] = [...this.#prefix, RELEVO]
+  /** @param prefix program and arguments that start it, instead of those of the rig */
+  launch(prefix: readonly string[] = this.#prefix): ChildProcess {
+    const [program = RELEVO, ...before] = [...prefix, RELEVO]
     const child = spawn(program, [...before, 'serve', '--config', this.configFile], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })

@@ -19,6 +19,8 @@ export type Verdict = {
   /** Taken twice, and not flagged as a possible duplicate on its event. */
   readonly unflagged: readonly string[]
   readonly flagged: number
+  /** Recipients by how they ended. */
+  readonly outcomes: Readonly<Record<string, number>>
   /** Recipients with more than one outcome, or with none although nothing waits. */
   readonly wrongOutcomes: readonly string[]
   /** Taken under two Message-IDs, or with different content. */
@@ -73,6 +75,7 @@ export class Ledger {
   async judge(rig: DaemonRig): Promise<Verdict> {
     const outcomes = new Map<string, number>()
     const flagged = new Set<string>()
+    const byType: Record<string, number> = {}
     for (const type of OUTCOME_EVENTS)
       for (let after = 0; ; ) {
         const page = await rig.api.get<{
@@ -81,6 +84,7 @@ export class Ledger {
         }>(`/events?type=${type}&limit=1000&after=${after}`)
         for (const { recipient, detail } of page.events) {
           outcomes.set(recipient, (outcomes.get(recipient) ?? 0) + 1)
+          byType[type] = (byType[type] ?? 0) + 1
           if (detail.maybeDuplicate) flagged.add(recipient)
         }
         if (page.next_after === null) break
@@ -100,6 +104,7 @@ export class Ledger {
       copiesByPart,
       unflagged: copied.map(([name]) => name).filter((name) => !flagged.has(name)),
       flagged: flagged.size,
+      outcomes: byType,
       wrongOutcomes: [
         ...[...outcomes].filter(([, count]) => count !== 1).map(([name]) => name),
         ...[...this.acked].filter((name) => !ended(name)),
