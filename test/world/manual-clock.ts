@@ -7,6 +7,8 @@ export interface ManualClock extends Clock {
   jump(ms: number): void
   /** Timers that have not fired. */
   readonly waiting: number
+  /** Milliseconds until the next timer; null when there is none. */
+  readonly nextInMs: number | null
 }
 
 /** A clock that stands still until it is told to go. Starts at noon UTC on 24 November 2026 unless told otherwise. */
@@ -43,6 +45,10 @@ export function manualClock(startMs: number = Date.UTC(2026, 10, 24, 12)): Manua
     },
     get waiting() {
       return timers.size
+    },
+    get nextInMs() {
+      const id = nextDue(Number.POSITIVE_INFINITY)
+      return id === null ? null : timers.get(id)!.dueMs - monotonicMs
     },
     async advance(ms) {
       const untilMs = monotonicMs + ms

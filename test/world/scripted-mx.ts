@@ -149,6 +149,11 @@ export class MxSession {
     return this.#bare.destroyed
   }
 
+  /** The address that was connected to: a host that listens on all of 127.0.0.0/8 can be many. */
+  get localAddress(): string {
+    return this.#bare.localAddress ?? ''
+  }
+
   get backlogBytes(): number {
     return this.#socket.writableLength
   }
