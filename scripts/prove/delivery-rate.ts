@@ -103,8 +103,9 @@ async function measure(domains: number): Promise<void> {
       choose: async (request) => ({
         kind: 'carry',
         ...{ provider, source: null, smarthost: null, mailboxProvider: request.mailboxProvider },
-        ...{ probe: false, reason: 'priority', counters: [] },
+        ...{ recipients: 1, probe: false, reason: 'priority', counters: [] },
       }),
+      wantsMx: () => true,
       report: () => {},
       release: () => {},
     },

@@ -1,8 +1,9 @@
 import type { Clock } from '#base'
 import { type Claim, type ClaimedRecipient, DamagedContent, type Queue, type Settlement } from '#queue'
 import type { RouteReport, Router } from '#routing'
-import type { Cage, Carrier, Carry, Opened } from './carry.ts'
+import type { Cage, Carrier, Carry, Opened, OpenResult, Place, TlsFailure } from './carry.ts'
 import type { Destination, ProviderRef, RecipientResult, TryTrace } from './contract.ts'
+import { back } from './settlements.ts'
 import type { Signer } from './sign.ts'
 import type { ConnectFailure, Transaction } from './smtp-client/contract.ts'
 
@@ -52,6 +53,8 @@ export type Way = {
   /** Set: sandbox mail, which goes to the sink. */
   readonly cage: Cage | null
   readonly messagesPerConnection: number
+  /** The connections that this one is counted among. */
+  readonly place: Place
   /** False: what comes of it says nothing about the provider (sandbox mail met while live). */
   readonly teaches: boolean
 }
@@ -64,6 +67,16 @@ export type Attempted = {
   readonly unreachable: boolean
   /** A peer answered about a recipient. */
   readonly answered: boolean
+  /** It was ended from here before anything could be taken: to make room, or because Relevo stops. */
+  readonly cutOff: boolean
+}
+
+/** What ends an attempt from outside. */
+export type Ending = {
+  /** Relevo stops: ends whatever is under way. */
+  readonly stop: AbortSignal
+  /** Runs what opens a connection; the signal it is given ends that, and nothing later. */
+  opening(open: (signal: AbortSignal) => Promise<OpenResult>): Promise<OpenResult>
 }
 
 const SINK: ProviderRef = { id: 'sink', name: 'sandbox', kind: 'sink' }
@@ -78,7 +91,7 @@ export async function attempt(
   way: Way,
   held: Opened | null,
   parts: AttemptParts,
-  signal: AbortSignal,
+  ending: Ending,
 ): Promise<Attempted> {
   const { carrier, clock } = parts
   let opened = held
@@ -87,7 +100,7 @@ export async function attempt(
     const content = recipients.length === 0 ? null : await contentOf(claim, parts)
     if (content === null) {
       parts.router.release(way.decision)
-      return { settlements, opened, unreachable: false, answered: false }
+      return { ...NOTHING_DONE, settlements, opened }
     }
     const startedMs = clock.now()
     const signature = await parts.signer.signatureOf({ ...claim.message, content })
@@ -103,38 +116,69 @@ export async function attempt(
     for (;;) {
       const used = opened !== null
       if (opened === null) {
-        const connected = await carrier.open(way.decision, way.destination, way.cage, way.messagesPerConnection, signal)
+        const connected = await ending.opening((signal) => carrier.open(way, signal))
         if (!connected.ok) {
           const { failure, host, address } = connected
+          if (failure.reason === ABORTED) {
+            parts.router.release(way.decision)
+            settlements.push(...putBack(claim, recipients, ending, parts))
+            return { ...NOTHING_DONE, settlements, cutOff: true }
+          }
           const trace = traceOf(startedMs, clock.now(), '', host, address, '', failure)
           const result = notConnected(failure, way.decision)
           for (const recipient of recipients)
             settlements.push(await conclude(claim, recipient, result, way, trace, parts))
           // One connection failed, however many recipients waited for it.
           report([result], failure.stage, trace, way, parts)
-          return { settlements, opened: null, unreachable: true, answered: false }
+          return { ...NOTHING_DONE, settlements, unreachable: true }
         }
         opened = connected.opened
       }
       const { connection } = opened
       const sent = await connection.send(transaction)
       // A connection that waited may have been given up by the peer just now: that says nothing, a fresh one tells.
-      if ((used || opened.reused) && !signal.aborted && sent.results.every(nothingSaid)) {
+      if ((used || opened.reused) && !ending.stop.aborted && sent.results.every(nothingSaid)) {
         carrier.discard(opened)
         opened = null
         continue
       }
       const { source, host, address, tls } = connection
-      const trace = traceOf(startedMs, clock.now(), source, host, address, tls, sent)
+      const trace = traceOf(startedMs, clock.now(), source, host, address, tls, sent, opened.tlsFailure)
       for (const [i, recipient] of recipients.entries())
-        settlements.push(await conclude(claim, recipient, sent.results[i]!, way, trace, parts))
-      report(sent.results, null, trace, way, parts)
-      return { settlements, opened, unreachable: false, answered: sent.results.some(isAnswer) }
+        if (!cutOff(sent.results[i]!))
+          settlements.push(await conclude(claim, recipient, sent.results[i]!, way, trace, parts))
+      const untold = recipients.filter((_, i) => cutOff(sent.results[i]!))
+      settlements.push(...putBack(claim, untold, ending, parts))
+      report(
+        sent.results.filter((result) => !cutOff(result)),
+        null,
+        trace,
+        way,
+        parts,
+      )
+      return { ...NOTHING_DONE, settlements, opened, answered: sent.results.some(isAnswer) }
     }
   } catch (error) {
     if (opened !== null) carrier.discard(opened)
     throw error
   }
+}
+
+const NOTHING_DONE = { opened: null, unreachable: false, answered: false, cutOff: false } as const
+const ABORTED = 'aborted'
+
+/** Ended from here before the final dot: nothing was taken, nothing was learned. */
+function cutOff(result: RecipientResult): boolean {
+  return result.kind === 'deferred' && result.reason === ABORTED
+}
+
+function putBack(
+  { message }: Claim,
+  recipients: readonly ClaimedRecipient[],
+  { stop }: Ending,
+  { clock }: AttemptParts,
+): readonly Settlement[] {
+  return back({ message, recipients }, clock.now(), 'ready', stop.aborted ? 'stopped' : 'destination-slow')
 }
 
 /** The last look at who must not be written to: an entry may be younger than the message. */
@@ -189,7 +233,7 @@ function conclude(
   })
 }
 
-/** Tells routing what came of the decision; after it, the decision is used up. */
+/** Tells routing what came of the decision and gives back what of it was not used; after it, the decision is used up. */
 function report(
   results: readonly RecipientResult[],
   failedAt: string | null,
@@ -202,6 +246,8 @@ function report(
     router.release(decision)
     return
   }
+  const unused = decision.recipients - results.length
+  if (unused > 0) router.release(decision, unused)
   for (const result of results)
     router.report({
       providerId: decision.provider.id,
@@ -244,6 +290,7 @@ function traceOf(
   remoteAddress: string,
   tls: string,
   said: { readonly transcript: string },
+  tlsFailure: TlsFailure | null = null,
 ): TryTrace {
   return {
     startedMs,
@@ -252,8 +299,9 @@ function traceOf(
     remoteHost,
     remoteAddress,
     tls,
+    tlsFailure: tlsFailure?.reason ?? null,
     get transcript() {
-      return said.transcript
+      return tlsFailure === null ? said.transcript : `${tlsFailure.transcript}\n${said.transcript}`.slice(0, 16_384)
     },
   }
 }

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
 import type { Clock } from '#base'
 import type { Config } from '#config'
 import type { RouteDecision } from '#routing'
@@ -13,7 +14,29 @@ export type Carry = Extract<RouteDecision, { kind: 'carry' }>
 /** Where sandbox mail goes, whatever the decision says: the doors of the built-in sink. */
 export type Cage = { readonly mx: Endpoint; readonly relay: Endpoint }
 
-export type Opened = { readonly connection: SmtpConnection; readonly key: string; readonly reused: boolean }
+/** The group that a connection is counted in, and how many the group may have. */
+export type Place = { readonly group: string; readonly limit: number }
+
+/** What failed before it was tried again in clear text. */
+export type TlsFailure = { readonly reason: string; readonly transcript: string }
+
+export type Opened = {
+  readonly connection: SmtpConnection
+  readonly key: string
+  readonly group: string
+  readonly reused: boolean
+  readonly tlsFailure: TlsFailure | null
+}
+/** What is to be opened: see `Way` of the attempt. */
+export type Opening = {
+  readonly decision: Carry
+  readonly destination: Destination
+  /** Set: this mail is sandbox mail and goes to the sink. */
+  readonly cage: Cage | null
+  /** A connection that carried so many is not used again. */
+  readonly messagesPerConnection: number
+  readonly place: Place
+}
 export type OpenResult =
   | { readonly ok: true; readonly opened: Opened }
   | { readonly ok: false; readonly failure: ConnectFailure; readonly host: string; readonly address: string }
@@ -40,43 +63,33 @@ export class Carrier {
     this.#deadlines = deadlinesOf(config)
   }
 
-  /**
-   * @param cage set: this mail is sandbox mail and goes to the sink
-   * @param messagesPerConnection a connection that carried so many is not used again
-   */
-  async open(
-    decision: Carry,
-    destination: Destination,
-    cage: Cage | null,
-    messagesPerConnection: number,
-    signal: AbortSignal,
-  ): Promise<OpenResult> {
+  async open(opening: Opening, signal: AbortSignal): Promise<OpenResult> {
+    const { decision, destination, cage, messagesPerConnection, place } = opening
     const key = keyOf(decision, destination, cage)
     const waiting = this.#pool.take(key)
     if (waiting !== null) {
-      if (waiting.messagesSent < messagesPerConnection)
-        return { ok: true, opened: { connection: waiting, key, reused: true } }
-      this.#pool.closed()
-      void waiting.quit()
+      const { connection, group, tlsFailure } = waiting
+      if (connection.messagesSent < messagesPerConnection)
+        return { ok: true, opened: { connection, key, group, tlsFailure, reused: true } }
+      void this.#pool.end(waiting)
     }
-    if (cage !== null) return this.#connect(this.#toSink(decision, cage), key, signal)
-    if (decision.smarthost !== null) return this.#connect(this.#toSmarthost(decision.smarthost), key, signal)
-    return this.#toMx(decision, destination, key, signal)
+    if (cage !== null) return this.#connect(this.#toSink(decision, cage), key, place, signal)
+    if (decision.smarthost !== null) return this.#connect(this.#toSmarthost(decision.smarthost), key, place, signal)
+    return this.#toMx(decision, destination, key, place, signal)
   }
 
   /** Puts a connection back for the next message, or ends it. */
   giveBack(opened: Opened, messagesPerConnection: number): void {
     if (opened.connection.messagesSent < messagesPerConnection) {
-      this.#pool.give(opened.key, opened.connection)
+      this.#pool.give(opened)
       return
     }
-    this.#pool.closed()
-    void opened.connection.quit()
+    void this.#pool.end(opened)
   }
 
   /** Ends a connection at once. */
   discard(opened: Opened): void {
-    this.#pool.closed()
+    this.#pool.closed(opened.group)
     opened.connection.destroy()
   }
 
@@ -86,28 +99,42 @@ export class Carrier {
   }
 
   /** MX hosts by preference, those that failed lately last; the first that answers wins. */
-  async #toMx(decision: Carry, destination: Destination, key: string, signal: AbortSignal): Promise<OpenResult> {
+  async #toMx(
+    decision: Carry,
+    destination: Destination,
+    key: string,
+    place: Place,
+    signal: AbortSignal,
+  ): Promise<OpenResult> {
     const nowMs = this.#clock.monotonicMs()
-    const tries = destination.hosts.flatMap((host) => host.addresses.map((address) => ({ name: host.name, address })))
+    // From a source address only hosts of its family can be reached; routing chose one that reaches some.
+    const family = isIP(decision.source?.address ?? '')
+    const tries = destination.hosts.flatMap((host) =>
+      host.addresses
+        .filter((address) => family === 0 || isIP(address) === family)
+        .map((address) => ({ name: host.name, address })),
+    )
     const good = tries.filter(({ address }) => (this.#shunned.get(address) ?? 0) <= nowMs)
     const ordered = [...good, ...tries.filter((one) => !good.includes(one))].slice(0, this.#config.max_mx_hosts)
     let last: OpenResult | null = null
     let transcript = ''
     for (const { name, address } of ordered) {
       const options = this.#toHost(decision, name, address)
-      let result = await this.#connect(options, key, signal)
+      let result = await this.#connect(options, key, place, signal)
       if (!result.ok && this.#mayFallBack(result.failure)) {
-        transcript += result.failure.transcript
-        result = await this.#connect({ ...options, tls: { mode: 'off' } }, key, signal)
+        const { failure } = result
+        const tlsFailure = { reason: failure.reason, transcript: failure.transcript }
+        transcript += `${failure.transcript}\n`
+        result = await this.#connect({ ...options, tls: { mode: 'off' } }, key, place, signal, tlsFailure)
       }
       if (result.ok) {
         this.#shunned.delete(address)
         return result
       }
-      transcript += result.failure.transcript
-      this.#shun(address)
+      transcript += `${result.failure.transcript}\n`
       last = result
       if (signal.aborted) break
+      this.#shun(address)
     }
     if (last === null || last.ok) throw new Error('a destination has no address')
     return { ...last, failure: { ...last.failure, transcript } }
@@ -115,15 +142,29 @@ export class Carrier {
 
   /** TLS offered and failed: clear text, where the policy says that is better than nothing (RFC 7435). */
   #mayFallBack(failure: ConnectFailure): boolean {
-    return this.#config.tls === 'opportunistic' && failure.stage === 'starttls'
+    return this.#config.tls === 'opportunistic' && failure.stage === 'starttls' && failure.reason !== 'aborted'
   }
 
-  async #connect(options: Omit<ConnectOptions, 'signal'>, key: string, signal: AbortSignal): Promise<OpenResult> {
-    this.#pool.makeRoom(this.#config.max_connections)
-    const result = await connectSmtp({ ...options, signal })
-    if (!result.ok) return { ok: false, failure: result.failure, host: options.host, address: options.address }
-    this.#pool.opened()
-    return { ok: true, opened: { connection: result.connection, key, reused: false } }
+  async #connect(
+    options: Omit<ConnectOptions, 'signal'>,
+    key: string,
+    { group, limit }: Place,
+    signal: AbortSignal,
+    tlsFailure: TlsFailure | null = null,
+  ): Promise<OpenResult> {
+    await this.#pool.makeRoom(this.#config.max_connections, group, limit)
+    // Counted from here on: two that are opened at once must not both find the last place.
+    this.#pool.opened(group)
+    try {
+      const result = await connectSmtp({ ...options, signal })
+      if (result.ok)
+        return { ok: true, opened: { connection: result.connection, key, group, reused: false, tlsFailure } }
+      this.#pool.closed(group)
+      return { ok: false, failure: result.failure, host: options.host, address: options.address }
+    } catch (error) {
+      this.#pool.closed(group)
+      throw error
+    }
   }
 
   #toHost(decision: Carry, host: string, address: string): Omit<ConnectOptions, 'signal'> {

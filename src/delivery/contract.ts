@@ -54,6 +54,8 @@ export type TryTrace = {
   readonly remoteHost: string
   readonly remoteAddress: string
   readonly tls: string
+  /** Why it went in clear text although TLS was offered: the reason of the failure; absent or null otherwise. */
+  readonly tlsFailure?: string | null
   /** The dialogue without content and without secrets, at most 16 KiB; null when not kept. */
   readonly transcript: string | null
 }

@@ -1,15 +1,19 @@
 import { setMaxListeners } from 'node:events'
 import { type Clock, type Log, messageOf } from '#base'
 import type { Config } from '#config'
-import { type Claim, type Priority, type Queue, type Settlement, STRONG_PRIORITIES } from '#queue'
-import type { RouteRequest } from '#routing'
-import { type Attempted, type AttemptParts, attempt } from './attempt.ts'
-import { type Cage, type Carry, keyOf, type Opened } from './carry.ts'
-import type { Destination, RecipientResult } from './contract.ts'
+import { type Priority, type Queue, STRONG_PRIORITIES } from '#queue'
+import type { AttemptParts } from './attempt.ts'
+import type { Cage, Place } from './carry.ts'
+import type { Destination } from './contract.ts'
 import type { Destinations, Resolved } from './direct/destinations.ts'
+import { Expiry } from './expiry.ts'
+import { Lane, type LaneParts, type LaneStart, routeGroup } from './lane.ts'
 import { LaneGroups } from './lane-groups.ts'
+import { LaneWatch, UNPROVEN } from './lane-watch.ts'
 import type { Pool } from './pool.ts'
-import { siteWaitMs } from './retry.ts'
+import { lookUpWaitMs } from './retry.ts'
+import { SiteMemory } from './site-memory.ts'
+import { endWithoutHosts, relayedStart } from './without-hosts.ts'
 
 export type DispatcherOptions = AttemptParts & {
   readonly config: Config['delivery']
@@ -32,34 +36,17 @@ export type DispatcherOptions = AttemptParts & {
 /** Connections that only urgent and high mail may take: a tenth of all. */
 const HEADROOM = 0.1
 const INTERNAL_RETRY_MS = 60_000
-/** A message whose attempt failed inside so often is held for a person to look at. */
-const INTERNAL_ATTEMPTS = 2
 /** Of the stop's deadline, this much is kept for settling what was cut off. */
 const SETTLE_MS = 1000
-/** Messages a lane carries before it makes room for another destination that waits. */
-const TURN_MESSAGES = 10
-/** Claims of a destination without hosts that are concluded in one commit. */
-const FAILED_TOGETHER = 50
-const MAX_REMEMBERED = 10_000
-
-type Lane = {
-  readonly domain: string
-  readonly destination: Destination
-  readonly group: string
-  readonly priority: Priority
-  readonly messagesPerConnection: number
-}
-type Done = {
-  readonly settlements: readonly Settlement[]
-  readonly opened: Opened | null
-  /** The lane should end. */
-  readonly rest: boolean
-}
+/** Domains offered in one turn of the event loop. */
+const OFFERS_A_TURN = 500
+/** Domains whose hosts are asked for at one time; name servers that are silent hold up only each other's domains. */
+const LOOK_UPS = 'look-ups'
+const MAX_LOOK_UPS = 256
 
 /**
- * Moves due mail: for each destination offered by the queue it runs lanes, each with one connection, that claim, attempt
- * and settle in turn. Settling the former and leasing the next share a commit. A destination that cannot be served now is
- * parked with a named reason or blocked until it is its turn, and holds back nobody else.
+ * Moves due mail: for each destination offered by the queue it runs lanes, each with one connection. A destination that
+ * cannot be served now is parked with a named reason or blocked until it is its turn, and holds back nobody else.
  */
 export class Dispatcher {
   readonly #options: DispatcherOptions
@@ -69,20 +56,48 @@ export class Dispatcher {
   readonly #stopped = Promise.withResolvers<null>()
   readonly #lanes = new Set<Promise<void>>()
   readonly #groups: LaneGroups
-  readonly #siteFailures = new Map<string, number>()
-  readonly #failedInside = new Map<string, number>()
-  readonly #unlisten: () => void
+  readonly #sites = new SiteMemory()
+  readonly #lookUps = new SiteMemory()
+  readonly #parts: LaneParts
+  readonly #watch: LaneWatch
+  readonly #expiry: Expiry
+  /** Of each site that waits to prove itself, the domain that stands for all of its others. */
+  readonly #firsts = new Map<string, string>()
+  readonly #firstOf = new Map<string, string>()
+  readonly #ordinaryLanes: number
+  readonly #unlisten: (() => void)[]
   #pumping = false
   #stopping = false
 
   constructor(options: DispatcherOptions) {
+    const { clock, queue } = options
+    const { max_connections: maxLanes } = options.config
     this.#options = options
-    this.#queue = options.queue
-    this.#clock = options.clock
-    this.#groups = new LaneGroups(options.clock, (domain) => this.#queue.unblock(domain))
+    this.#queue = queue
+    this.#clock = clock
+    this.#ordinaryLanes = maxLanes * (1 - HEADROOM)
+    this.#groups = new LaneGroups(
+      clock,
+      (domain) => this.#queue.unblock(domain),
+      (domain) => this.#isFirst(domain, null),
+    )
+    this.#watch = new LaneWatch(clock, this.#groups, this.#sites, maxLanes, this.#ordinaryLanes)
+    this.#expiry = new Expiry(options)
     // One listener for each connection.
     setMaxListeners(0, this.#abort.signal)
-    this.#unlisten = options.queue.onDue(() => this.#pump())
+    this.#parts = {
+      ...{ options, groups: this.#groups, sites: this.#sites, watch: this.#watch, failedInside: new Map() },
+      stop: this.#abort.signal,
+      stopping: () => this.#stopping,
+      crowded: () => this.#lanes.size >= this.#ordinaryLanes,
+    }
+    this.#unlisten = [
+      queue.onDue(() => this.#pump()),
+      queue.onStronger((domain, priority) => {
+        if (STRONG_PRIORITIES.has(priority)) this.#groups.recall(domain)
+        else this.#groups.promote(domain, priority)
+      }),
+    ]
     this.#pump()
   }
 
@@ -99,12 +114,14 @@ export class Dispatcher {
     const endMs = this.#clock.monotonicMs() + deadlineMs
     this.#stopping = true
     this.#stopped.resolve(null)
-    this.#unlisten()
+    for (const unlisten of this.#unlisten) unlisten()
     this.#groups.stop()
+    this.#watch.stop()
     const cancel = this.#clock.after(Math.max(0, deadlineMs - SETTLE_MS), () =>
       this.#abort.abort(new Error('stopping')),
     )
     while (this.#lanes.size > 0) await Promise.all(this.#lanes)
+    await this.#expiry.stop()
     cancel()
     await this.#options.pool.close(Math.max(0, endMs - this.#clock.monotonicMs()))
   }
@@ -115,10 +132,11 @@ export class Dispatcher {
     setImmediate(() => {
       this.#pumping = false
       const { max_connections: max } = this.#options.config
-      while (!this.#stopping && this.#lanes.size < max) {
+      for (let offers = 0; !this.#stopping && this.#lanes.size < max; offers++) {
         const next = this.#queue.nextDestination()
         if (next === null) return
-        if (!STRONG_PRIORITIES.has(next.priority) && this.#lanes.size >= max * (1 - HEADROOM)) return
+        if (!STRONG_PRIORITIES.has(next.priority) && this.#lanes.size >= this.#ordinaryLanes) return
+        if (offers === OFFERS_A_TURN) return this.#pump()
         this.#offer(next.domain, next.priority)
       }
     })
@@ -127,14 +145,106 @@ export class Dispatcher {
   /** One lane is begun for a destination at a time; once it has claimed, the destination is offered again. */
   #offer(domain: string, priority: Priority): void {
     this.#queue.block(domain)
+    if (this.#options.sandbox === null && !this.#options.router.wantsMx({ priority, preferred: null }))
+      this.#begin(relayedStart(domain, priority, this.#options))
+    else this.#offerDirect(domain, priority)
+  }
+
+  #offerDirect(domain: string, priority: Priority): void {
     const known = this.#known(domain)
-    if (known?.kind === 'destination' && this.#mustWait(domain, known.destination)) return
-    const lane = this.#run(domain, priority, known)
-      .catch((error: unknown) => {
-        this.#options.log.error({ domain, error: messageOf(error) }, 'a delivery lane failed')
-        this.#queue.park(domain, this.#clock.now() + INTERNAL_RETRY_MS, 'internal-error')
-        this.#queue.unblock(domain)
+    if (known === undefined) this.#lookUp(domain, priority)
+    else this.#goOn(domain, priority, known)
+  }
+
+  /** Nothing is claimed yet, so a stop need not wait for the DNS. */
+  #lookUp(domain: string, priority: Priority): void {
+    if (!this.#groups.enter(LOOK_UPS, MAX_LOOK_UPS, Number.POSITIVE_INFINITY)) {
+      this.#groups.hold(LOOK_UPS, domain, priority)
+      return
+    }
+    Promise.race([this.#options.destinations.resolve(domain), this.#stopped.promise])
+      .then((resolved) => {
+        if (resolved !== null && !this.#stopping) this.#goOn(domain, priority, resolved)
       })
+      .catch((error: unknown) => this.#failed(domain, error))
+      .finally(() => this.#groups.leave(LOOK_UPS))
+  }
+
+  #goOn(domain: string, priority: Priority, resolved: Resolved): void {
+    if (this.#lanes.size >= this.#options.config.max_connections) {
+      // No lane is free any more: it is offered again when one is.
+      this.#queue.unblock(domain)
+      return
+    }
+    switch (resolved.kind) {
+      case 'destination':
+        this.#lookUps.forget(domain)
+        this.#begin(this.#directStart(domain, priority, resolved.destination))
+        return
+      case 'refused':
+        this.#work(domain, async () => {
+          await endWithoutHosts(domain, resolved, this.#parts)
+          this.#queue.unblock(domain)
+        })
+        return
+      case 'deferred': {
+        // Nothing is known of any of its recipients, so none is claimed: the domain waits as a whole.
+        const waitMs = lookUpWaitMs(this.#lookUps.failed(domain))
+        this.#queue.park(domain, this.#clock.now() + waitMs, resolved.reason)
+        this.#queue.unblock(domain)
+      }
+    }
+  }
+
+  #begin(start: LaneStart): void {
+    const { domain, priority, place } = start
+    const waitIn = this.#mustWaitIn(start)
+    if (waitIn !== null) {
+      const paused = this.#groups.paused(waitIn)
+      this.#queue.block(domain, paused?.reason, paused?.untilMs)
+      this.#groups.hold(waitIn, domain, priority)
+      return
+    }
+    if (place !== null) this.#isFirst(domain, null)
+    const lane = new Lane(start, this.#parts)
+    this.#groups.began(domain)
+    this.#work(domain, async () => {
+      if ((await lane.run()) === 'wants-mx') this.#offerDirect(domain, priority)
+    })
+  }
+
+  /** What is not free for a lane; null: all is. Urgent mail does not wait for others to prove themselves. */
+  #mustWaitIn({ domain, destination, place, priority }: LaneStart): string | null {
+    const route = routeGroup(destination.mailboxProvider)
+    if (this.#groups.paused(route) !== null) return route
+    if (place === null) return null
+    if (this.#groups.full(place.group, place.limit)) return place.group
+    const missing = this.#watch.missing(place.group)
+    if (missing === null || (missing === UNPROVEN && STRONG_PRIORITIES.has(priority))) return null
+    // One domain of each site waits there, the others for what becomes of it.
+    const first = this.#firsts.get(place.group)
+    if (this.#groups.lanes(place.group) > 0 || (first !== undefined && first !== domain)) return place.group
+    this.#isFirst(domain, place.group)
+    return missing
+  }
+
+  /** Null: it is first no more, and another of its site may be. */
+  #isFirst(domain: string, group: string | null): void {
+    const before = this.#firstOf.get(domain)
+    if (before === group || (before === undefined && group === null)) return
+    if (before !== undefined) {
+      this.#firstOf.delete(domain)
+      this.#firsts.delete(before)
+      this.#groups.goesOn(before)
+    }
+    if (group === null) return
+    this.#firstOf.set(domain, group)
+    this.#firsts.set(group, domain)
+  }
+
+  #work(domain: string, run: () => Promise<void>): void {
+    const lane = run()
+      .catch((error: unknown) => this.#failed(domain, error))
       .finally(() => {
         this.#lanes.delete(lane)
         this.#pump()
@@ -142,334 +252,31 @@ export class Dispatcher {
     this.#lanes.add(lane)
   }
 
-  async #run(domain: string, priority: Priority, known: Resolved | undefined): Promise<void> {
-    // Nothing is claimed yet, so a stop need not wait for the DNS.
-    const resolved = known ?? (await Promise.race([this.#options.destinations.resolve(domain), this.#stopped.promise]))
-    if (resolved === null || this.#stopping) return
-    if (resolved.kind !== 'destination') {
-      await this.#failAll(domain, resolved)
-      this.#queue.unblock(domain)
-      return
-    }
-    const { destination } = resolved
-    if (this.#mustWait(domain, destination)) return
-    const group = this.#groupOf(destination)
-    this.#groups.enter(group, this.#limitOf(destination))
-    try {
-      await this.#serve({
-        domain,
-        destination,
-        group,
-        priority,
-        messagesPerConnection: this.#messagesPerConnection(destination.mailboxProvider),
-      })
-    } finally {
-      this.#groups.leave(group)
-    }
-  }
-
-  async #serve(lane: Lane): Promise<void> {
-    const { domain, destination, priority } = lane
-    let opened: Opened | null = null
-    let unsettled: readonly Settlement[] = []
-    let relay: string | null = null
-    let blocked = true
-    try {
-      for (let carried = 0; !this.#stopping; carried++) {
-        if (carried >= TURN_MESSAGES && this.#othersWait(lane)) break
-        if (this.#queue.dueFor(domain) === 0) break
-        const decision = await this.#options.router.choose(
-          requestOf(domain, destination.mailboxProvider, priority, null),
-        )
-        if (decision.kind === 'wait') {
-          this.#queue.park(domain, decision.untilMs, decision.reason)
-          break
-        }
-        const wanted: string | null = decision.smarthost === null ? null : `relay ${decision.provider.id}`
-        if (wanted !== relay) {
-          if (relay !== null) this.#groups.leave(relay)
-          relay = null
-          if (wanted !== null && !this.#groups.enter(wanted, this.#options.config.connections_per_site)) {
-            this.#options.router.release(decision)
-            this.#queue.block(domain)
-            this.#groups.hold(wanted, domain)
-            blocked = false
-            break
-          }
-          relay = wanted
-        }
-        const claiming = this.#claim(domain, decision)
-        // Taken from the schedule already: another lane may begin on what is left.
-        if (blocked) this.#queue.unblock(domain)
-        blocked = false
-        const [claim] = await Promise.all([claiming, this.#settle(unsettled)])
-        unsettled = []
-        if (claim === undefined) {
-          this.#options.router.release(decision)
-          break
-        }
-        const done = await this.#one(claim, decision, lane, relay, opened)
-        opened = done.opened
-        unsettled = done.settlements
-        if (done.rest) break
-      }
-    } finally {
-      if (blocked) this.#queue.unblock(domain)
-      if (relay !== null) this.#groups.leave(relay)
-      await this.#end(unsettled, opened, lane.messagesPerConnection)
-    }
-  }
-
-  async #claim(domain: string, decision: Carry): Promise<Claim | undefined> {
-    try {
-      const claims = await this.#queue.claim(domain, this.#options.maxRecipients)
-      return claims[0]
-    } catch (error) {
-      this.#options.router.release(decision)
-      throw error
-    }
-  }
-
-  /** A connection is only given to others once what it carried is recorded. */
-  async #end(unsettled: readonly Settlement[], opened: Opened | null, messagesPerConnection: number): Promise<void> {
-    try {
-      await this.#settle(unsettled)
-    } catch (error) {
-      if (opened !== null) this.#options.carrier.discard(opened)
-      throw error
-    }
-    if (opened !== null) this.#options.carrier.giveBack(opened, messagesPerConnection)
-  }
-
-  async #one(claim: Claim, decided: Carry, lane: Lane, relay: string | null, held: Opened | null): Promise<Done> {
-    const { message } = claim
-    const { destination, messagesPerConnection } = lane
-    const { router, carrier, sandbox } = this.#options
-    const nowMs = this.#clock.now()
-    if (message.expiresMs <= nowMs) {
-      router.release(decided)
-      const context = { trace: null, provider: decided.provider, nowMs, counters: [] }
-      const settlements = await Promise.all(
-        claim.recipients.map((recipient) => this.#options.concluder.expire(claim, recipient, context)),
-      )
-      return { settlements, opened: held, rest: false }
-    }
-    if (sandbox !== null && !message.sandbox) {
-      router.release(decided)
-      return { settlements: back(claim, nowMs, 'held', 'sandbox-mode'), opened: held, rest: false }
-    }
-    let decision: Carry = decided
-    if (message.route !== null && message.route !== decided.provider.name) {
-      router.release(decided)
-      const again = await router.choose(
-        requestOf(destination.domain, destination.mailboxProvider, message.priority, message.route),
-      )
-      if (again.kind === 'wait')
-        return { settlements: back(claim, nowMs, 'deferred', again.reason, again.untilMs), opened: held, rest: false }
-      decision = again
-    }
-    const cage = message.sandbox ? (sandbox ?? this.#options.cage) : null
-    let usable = held
-    if (
-      held !== null &&
-      (held.key !== keyOf(decision, destination, cage) ||
-        !held.connection.usable ||
-        held.connection.messagesSent >= messagesPerConnection)
-    ) {
-      carrier.giveBack(held, messagesPerConnection)
-      usable = null
-    }
-    const teaches = cage === null || sandbox !== null
-    const way = { decision, destination, cage, messagesPerConnection, teaches }
-    try {
-      const done = await attempt(claim, way, usable, this.#options, this.#abort.signal)
-      this.#learn(lane, decision, relay, done)
-      this.#failedInside.delete(message.id)
-      return { settlements: done.settlements, opened: done.opened, rest: done.unreachable }
-    } catch (error) {
-      // A bug, or the store. The mail is safe: it is tried again, and held when it fails like this again.
-      this.#options.log.error({ message_id: message.id, error: messageOf(error) }, 'an attempt failed inside')
-      router.release(decision)
-      const failures = remembered(this.#failedInside, message.id)
-      if (failures >= INTERNAL_ATTEMPTS) this.#failedInside.delete(message.id)
-      return {
-        settlements:
-          failures >= INTERNAL_ATTEMPTS
-            ? back(claim, nowMs, 'held', 'internal-error')
-            : back(claim, nowMs, 'deferred', 'internal-error', nowMs + INTERNAL_RETRY_MS, true),
-        opened: null,
-        rest: false,
-      }
-    }
-  }
-
-  async #settle(settlements: readonly Settlement[]): Promise<void> {
-    if (settlements.length === 0) return
-    await this.#queue.settle(settlements)
-    for (const { to, messageId } of settlements) if (to !== 'deferred') this.#options.signer.forget(messageId)
+  #failed(domain: string, error: unknown): void {
+    this.#options.log.error({ domain, error: messageOf(error) }, 'a delivery lane failed')
+    this.#queue.park(domain, this.#clock.now() + INTERNAL_RETRY_MS, 'internal-error')
+    this.#queue.unblock(domain)
   }
 
   #known(domain: string): Resolved | undefined {
-    return this.#options.sandbox === null
-      ? this.#options.destinations.known(domain)
-      : { kind: 'destination', destination: this.#sinkFor(domain) }
+    if (this.#options.sandbox === null) return this.#options.destinations.known(domain)
+    const mailboxProvider = this.#options.mailboxProviderOf(domain)
+    return { kind: 'destination', destination: { domain, hosts: [], site: 'sandbox sink', mailboxProvider } }
   }
 
-  #sinkFor(domain: string): Destination {
-    return { domain, hosts: [], site: 'sandbox sink', mailboxProvider: this.#options.mailboxProviderOf(domain) }
+  #directStart(domain: string, priority: Priority, destination: Destination): LaneStart {
+    const limits = this.#options.limitsOf(destination.mailboxProvider)
+    const messagesPerConnection = limits?.messagesPerConnection ?? this.#options.config.messages_per_connection
+    return { domain, priority, destination, place: this.#placeOf(destination), messagesPerConnection }
   }
 
-  /** The domain has no MX to try: each due recipient ends, or waits, with that reason. */
-  async #failAll(domain: string, resolved: Exclude<Resolved, { kind: 'destination' }>): Promise<void> {
-    while (!this.#stopping) {
-      const claiming = Array.from({ length: FAILED_TOGETHER }, () =>
-        this.#queue.claim(domain, this.#options.maxRecipients),
-      )
-      const claims = (await Promise.all(claiming)).flat()
-      if (claims.length === 0) return
-      const settlements: Settlement[] = []
-      for (const claim of claims) settlements.push(...(await this.#failOne(claim, resolved)))
-      await this.#settle(settlements)
-    }
-  }
-
-  async #failOne(claim: Claim, resolved: Exclude<Resolved, { kind: 'destination' }>): Promise<readonly Settlement[]> {
-    const { concluder, sandbox } = this.#options
-    const nowMs = this.#clock.now()
-    const { message, recipients } = claim
-    // Sandbox mail goes to the sink, whatever the DNS says of its domain.
-    if (message.sandbox && sandbox === null && message.expiresMs > nowMs) return this.#toSink(claim)
-    const provider = { id: 'own', name: 'own', kind: 'own' as const }
-    const context = { trace: noTrace(nowMs), provider, nowMs, counters: [] }
-    const common = { stage: 'dns' as const, reply: null, reason: resolved.reason }
-    const result: RecipientResult =
-      resolved.kind === 'refused'
-        ? { kind: 'refused', ...common, status: resolved.status }
-        : // RFC 3463 §3.4: directory server failure
-          { kind: 'deferred', ...common, status: '4.4.3', infrastructure: true }
-    const settlements: Settlement[] = []
-    for (const recipient of recipients)
-      settlements.push(
-        message.expiresMs <= nowMs
-          ? await concluder.expire(claim, recipient, { ...context, trace: null })
-          : await concluder.conclude(claim, recipient, result, context),
-      )
-    return settlements
-  }
-
-  async #toSink(claim: Claim): Promise<readonly Settlement[]> {
-    const domain = claim.recipients[0]!.domain
-    const destination = this.#sinkFor(domain)
-    const { mailboxProvider } = destination
-    const { priority } = claim.message
-    const decision = await this.#options.router.choose(requestOf(domain, mailboxProvider, priority, null))
-    if (decision.kind === 'wait') return back(claim, this.#clock.now(), 'deferred', decision.reason, decision.untilMs)
-    const messagesPerConnection = this.#messagesPerConnection(mailboxProvider)
-    const lane: Lane = { domain, destination, group: '', priority, messagesPerConnection }
-    const done = await this.#one(claim, decision, lane, null, null)
-    if (done.opened !== null) this.#options.carrier.giveBack(done.opened, messagesPerConnection)
-    return done.settlements
-  }
-
-  /** A site without any answer rests, longer each time; one that answers others of its lanes gets fewer. */
-  #learn({ domain, destination, group }: Lane, decision: Carry, relay: string | null, done: Attempted): void {
-    if (this.#stopping) return
-    const limit = this.#limitOf(destination)
-    if (done.answered) {
-      this.#groups.answered(group, limit)
-      if (relay !== null) this.#groups.answered(relay, this.#options.config.connections_per_site)
-      this.#siteFailures.delete(destination.site)
-      return
-    }
-    if (!done.unreachable) return
-    if (decision.smarthost !== null) {
-      if (relay !== null) this.#groups.failed(relay)
-      return
-    }
-    if (this.#groups.failed(group)) return
-    const failures = remembered(this.#siteFailures, destination.site)
-    this.#queue.park(domain, this.#clock.now() + siteWaitMs(failures), 'destination-unreachable')
-  }
-
-  #groupOf(destination: Destination): string {
-    return this.#options.limitsOf(destination.mailboxProvider) === undefined
-      ? `site ${destination.site}`
-      : `provider ${destination.mailboxProvider}`
-  }
-
-  #limitOf(destination: Destination): number {
+  #placeOf({ mailboxProvider, site }: Destination): Place {
     const { connections_per_site: perSite } = this.#options.config
-    const shaped =
-      this.#options.sandbox === null ? this.#options.limitsOf(destination.mailboxProvider)?.connections : undefined
-    return Math.min(perSite, shaped ?? perSite)
+    const limits = this.#options.limitsOf(mailboxProvider)
+    const shaped = this.#options.sandbox === null ? limits?.connections : undefined
+    return {
+      group: limits === undefined ? `site ${site}` : `provider ${mailboxProvider}`,
+      limit: Math.min(perSite, shaped ?? perSite),
+    }
   }
-
-  #messagesPerConnection(mailboxProvider: string): number {
-    return (
-      this.#options.limitsOf(mailboxProvider)?.messagesPerConnection ?? this.#options.config.messages_per_connection
-    )
-  }
-
-  /** The destination has all the lanes it may have: it stays blocked until one comes free. */
-  #mustWait(domain: string, destination: Destination): boolean {
-    const group = this.#groupOf(destination)
-    if (!this.#groups.full(group, this.#limitOf(destination))) return false
-    this.#groups.hold(group, domain)
-    return true
-  }
-
-  #othersWait({ group, domain }: Lane): boolean {
-    return (
-      this.#groups.crowded(group, domain) || this.#lanes.size >= this.#options.config.max_connections * (1 - HEADROOM)
-    )
-  }
-}
-
-/** Counts one more for this name, and forgets the oldest name when there are too many. */
-function remembered(counts: Map<string, number>, name: string): number {
-  const count = (counts.get(name) ?? 0) + 1
-  counts.delete(name)
-  if (counts.size >= MAX_REMEMBERED) counts.delete(counts.keys().next().value!)
-  counts.set(name, count)
-  return count
-}
-
-function requestOf(
-  domain: string,
-  mailboxProvider: string,
-  priority: Priority,
-  preferred: string | null,
-): RouteRequest {
-  return { domain, mailboxProvider, priority, preferred }
-}
-
-/** The whole claim back to the queue, or on hold, without an attempt that counts. */
-function back(
-  claim: Claim,
-  atMs: number,
-  to: 'deferred' | 'held',
-  reason: string,
-  dueMs?: number,
-  countsAsAttempt = false,
-): readonly Settlement[] {
-  return claim.recipients.map((recipient) => ({
-    messageId: claim.message.id,
-    key: recipient.key,
-    fence: recipient.fence,
-    to,
-    atMs,
-    ...(dueMs === undefined ? {} : { dueMs }),
-    reason,
-    countsAsAttempt,
-    ambiguous: false,
-    attempt: null,
-    events: [],
-    suppressions: [],
-    counters: [],
-    spawn: null,
-  }))
-}
-
-function noTrace(nowMs: number) {
-  return { startedMs: nowMs, endedMs: nowMs, source: '', remoteHost: '', remoteAddress: '', tls: '', transcript: null }
 }

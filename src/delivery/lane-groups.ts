@@ -1,57 +1,112 @@
 import type { Clock } from '#base'
+import type { Priority } from '#queue'
+import { Waiting } from './waiting.ts'
 
 /** Lanes of a group that nothing is known of: each answer allows one more, so that a host that never answers holds few. */
 const FIRST_WINDOW = 2
 /** After a connection failed, so many answers allow one lane more. */
 const ANSWERS_A_STEP = 50
 const WORKED_LATELY_MS = 60_000
-/** All that wait are offered anew this often, so that what became urgent meanwhile stands in front. */
-const REORDER_MS = 250
+/** A wake that found nothing to do leaves its place free: those are offered anew this often. */
+const NET_MS = 250
+/** Even a long pause is looked at this often: a clock may be set. */
+const MAX_PAUSE_MS = 60_000
 
 type Group = {
   lanes: number
+  limit: number
   window: number
   step: number
   answeredMs: number
-  /** Domains with due mail and no lane, in the order they will get one. */
-  readonly waiting: Set<string>
+  paused: Pause | null
+  /** Domains with due mail and no lane. */
+  readonly waiting: Waiting
 }
+type Pause = { readonly reason: string; readonly untilMs: number; readonly cancel: () => void }
 
 /**
  * How many lanes a group of destinations (a site, a mailbox provider, a relay) has, and who waits for one. The number grows
- * with each answer up to the limit and halves when a connection fails. A place that comes free wakes one that waits.
+ * with each answer up to the limit and halves when a connection fails. A place that comes free wakes the one that waits with
+ * the strongest mail, so the cost is that of the lanes at work, however many wait.
  */
 export class LaneGroups {
   readonly #clock: Clock
   readonly #wake: (domain: string) => void
+  readonly #onLost: (domain: string) => void
   readonly #groups = new Map<string, Group>()
-  #cancelReorder: (() => void) | null = null
+  /** Where a domain waits. */
+  readonly #heldIn = new Map<string, Group>()
+  /** Domains that were just woken, and by which group: when another group holds them, the place is for the next. */
+  readonly #woken = new Map<string, Group>()
+  #cancelNet: (() => void) | null = null
 
-  constructor(clock: Clock, wake: (domain: string) => void) {
+  /**
+   * @param wake the domain is to be offered again
+   * @param onLost it was woken and did not come back: it has nothing due any more
+   */
+  constructor(clock: Clock, wake: (domain: string) => void, onLost: (domain: string) => void = () => {}) {
     this.#clock = clock
     this.#wake = wake
+    this.#onLost = onLost
+  }
+
+  /** Lanes that have a place in this group. */
+  lanes(name: string): number {
+    return this.#groups.get(name)?.lanes ?? 0
   }
 
   full(name: string, limit: number): boolean {
     const group = this.#groups.get(name)
-    return group !== undefined && group.lanes >= roomOf(group, limit)
+    return group !== undefined && (group.paused !== null || group.lanes >= Math.min(limit, roomOf(group)))
   }
 
-  /** Takes a place; false: there is none. */
-  enter(name: string, limit: number): boolean {
+  /** Takes a place; false: there is none. @param window how many at first, FIRST_WINDOW unless told */
+  enter(name: string, limit: number, window = FIRST_WINDOW): boolean {
     if (this.full(name, limit)) return false
-    this.#group(name).lanes += 1
+    this.take(name, limit, window)
     return true
   }
 
-  /** The domain stays blocked until it is its turn. */
-  hold(name: string, domain: string): void {
-    this.#group(name).waiting.add(domain)
-    this.#cancelReorder ??= this.#clock.after(REORDER_MS, () => this.#reorder())
+  /** Takes a place, whether there is one or not. */
+  take(name: string, limit: number, window = FIRST_WINDOW): void {
+    const group = this.#group(name, window)
+    group.limit = limit
+    group.lanes += 1
   }
 
-  /** Another domain waits for a place in this group. */
-  crowded(name: string, domain: string): boolean {
+  /** The domain stays blocked until it is its turn. */
+  hold(name: string, domain: string, priority: Priority, window = FIRST_WINDOW): void {
+    const group = this.#group(name, window)
+    this.#heldIn.get(domain)?.waiting.delete(domain)
+    this.#heldIn.set(domain, group)
+    group.waiting.add(domain, priority)
+    this.#cameBack(domain, group)
+    this.#cancelNet ??= this.#clock.after(NET_MS, () => this.#net())
+  }
+
+  /** A domain has a lane now. */
+  began(domain: string): void {
+    this.#heldIn.get(domain)?.waiting.delete(domain)
+    this.#heldIn.delete(domain)
+    this.#cameBack(domain, null)
+  }
+
+  /** A domain that waits has got stronger mail. */
+  promote(domain: string, priority: Priority): void {
+    this.#heldIn.get(domain)?.waiting.add(domain, priority)
+  }
+
+  /** A domain that waits is offered again out of turn. */
+  recall(domain: string): void {
+    const group = this.#heldIn.get(domain)
+    if (group === undefined) return
+    group.waiting.delete(domain)
+    this.#heldIn.delete(domain)
+    this.#wake(domain)
+  }
+
+  /** Somebody waits for a place in this group, other than this domain. */
+  crowded(name: string, domain = ''): boolean {
     const waiting = this.#groups.get(name)?.waiting
     return waiting !== undefined && waiting.size > (waiting.has(domain) ? 1 : 0)
   }
@@ -69,9 +124,10 @@ export class LaneGroups {
     const group = this.#groups.get(name)
     if (group === undefined) return
     group.answeredMs = this.#clock.monotonicMs()
-    const before = roomOf(group, limit)
+    group.limit = limit
+    const before = roomOf(group)
     group.window = Math.min(limit, group.window + group.step)
-    if (roomOf(group, limit) > before) this.#wakeOne(group)
+    if (roomOf(group) > before) this.#wakeOne(group)
   }
 
   /** A connection failed. @returns whether others of the group work, so that only their number is to blame */
@@ -83,44 +139,94 @@ export class LaneGroups {
     return group.lanes > 1 && this.#clock.monotonicMs() - group.answeredMs < WORKED_LATELY_MS
   }
 
-  stop(): void {
-    this.#cancelReorder?.()
-    this.#cancelReorder = null
+  /** Nobody of this group begins before the time (wall clock); then one does, to see. */
+  pause(name: string, untilMs: number, reason: string): void {
+    const group = this.#group(name, 1)
+    if (group.paused !== null && group.paused.untilMs >= untilMs) return
+    group.paused?.cancel()
+    const cancel = this.#clock.after(Math.min(Math.max(0, untilMs - this.#clock.now()), MAX_PAUSE_MS), () => {
+      group.paused = null
+      this.#wakeOne(group)
+      this.#tidy(name, group)
+    })
+    group.paused = { reason, untilMs, cancel }
   }
 
-  #group(name: string): Group {
+  paused(name: string): { readonly reason: string; readonly untilMs: number } | null {
+    return this.#groups.get(name)?.paused ?? null
+  }
+
+  /** One went on after a pause: the next may try. */
+  goesOn(name: string): void {
+    const group = this.#groups.get(name)
+    if (group === undefined) return
+    this.#wakeOne(group)
+    this.#tidy(name, group)
+  }
+
+  stop(): void {
+    this.#cancelNet?.()
+    this.#cancelNet = null
+    for (const group of this.#groups.values()) group.paused?.cancel()
+  }
+
+  #group(name: string, window: number): Group {
     let group = this.#groups.get(name)
     if (group === undefined) {
-      group = { lanes: 0, window: FIRST_WINDOW, step: 1, answeredMs: Number.NEGATIVE_INFINITY, waiting: new Set() }
+      group = {
+        ...{ lanes: 0, limit: Number.POSITIVE_INFINITY, window, step: 1, paused: null },
+        ...{ answeredMs: Number.NEGATIVE_INFINITY, waiting: new Waiting() },
+      }
       this.#groups.set(name, group)
     }
     return group
   }
 
   #wakeOne(group: Group): void {
-    for (const domain of group.waiting) {
-      group.waiting.delete(domain)
-      this.#wake(domain)
-      return
-    }
+    if (group.paused !== null || group.lanes >= roomOf(group)) return
+    const domain = group.waiting.take()
+    if (domain === null) return
+    this.#heldIn.delete(domain)
+    this.#woken.set(domain, group)
+    this.#wake(domain)
   }
 
-  /** Also the net under every wake that found nothing to do: nobody waits longer than this for a free place. */
-  #reorder(): void {
-    this.#cancelReorder = null
+  /** What woke it may have left its place to the next. */
+  #cameBack(domain: string, heldBy: Group | null): void {
+    const by = this.#woken.get(domain)
+    if (by === undefined) return
+    this.#woken.delete(domain)
+    if (by !== heldBy) this.#wakeOne(by)
+  }
+
+  /** Nobody waits longer than this for a place that is free: looks at the groups that have lanes, which are few. */
+  #net(): void {
+    this.#cancelNet = null
+    const lost = [...this.#woken]
+    this.#woken.clear()
+    for (const [domain, by] of lost) {
+      this.#onLost(domain)
+      this.#wakeOne(by)
+    }
+    let wait = false
     for (const [name, group] of this.#groups) {
-      const waiting = [...group.waiting]
-      group.waiting.clear()
-      for (const domain of waiting) this.#wake(domain)
+      if (group.lanes === 0 && group.window !== Number.POSITIVE_INFINITY) {
+        this.#tidy(name, group)
+        continue
+      }
+      const free = group.window === Number.POSITIVE_INFINITY ? 1 : roomOf(group) - group.lanes
+      for (let i = 0; i < free && group.waiting.size > 0; i++) this.#wakeOne(group)
+      wait ||= group.waiting.size > 0
       this.#tidy(name, group)
     }
+    if (wait || this.#woken.size > 0) this.#cancelNet ??= this.#clock.after(NET_MS, () => this.#net())
   }
 
   #tidy(name: string, group: Group): void {
-    if (group.lanes === 0 && group.waiting.size === 0) this.#groups.delete(name)
+    if (group.lanes === 0 && group.waiting.size === 0 && group.paused === null) this.#groups.delete(name)
   }
 }
 
-function roomOf(group: Group, limit: number): number {
-  return Math.min(limit, Math.max(1, Math.floor(group.window)))
+function roomOf(group: Group): number {
+  return Math.min(group.limit, Math.max(1, Math.floor(group.window)))
 }

@@ -1,13 +1,16 @@
 import type { Clock } from '#base'
-import type { SmtpConnection } from './smtp-client/contract.ts'
+import type { Opened } from './carry.ts'
 
-type Idle = { readonly connection: SmtpConnection; readonly sinceMs: number }
+type Idle = { readonly opened: Opened; readonly sinceMs: number }
 
 const SWEEP_MS = 1000
 
 /** Connections that wait for the next message to the same peers. One sweep a second for all of them, no timer each. */
 export class Pool {
   readonly #idle = new Map<string, Idle[]>()
+  /** Connections of each group: being opened, in use, waiting, and saying QUIT. */
+  readonly #ofGroup = new Map<string, number>()
+  readonly #ending = new Map<string, Map<Opened, Promise<void>>>()
   readonly #clock: Clock
   readonly #idleMs: number
   #open = 0
@@ -18,62 +21,99 @@ export class Pool {
     this.#idleMs = idleMs
   }
 
-  /** Connections open, in use or waiting. */
+  /** Connections open, in use or waiting or ending. */
   get open(): number {
     return this.#open
   }
 
-  opened(): void {
+  opened(group: string): void {
     this.#open += 1
+    this.#ofGroup.set(group, (this.#ofGroup.get(group) ?? 0) + 1)
   }
 
-  closed(): void {
+  closed(group: string): void {
     this.#open -= 1
+    const left = (this.#ofGroup.get(group) ?? 0) - 1
+    if (left > 0) this.#ofGroup.set(group, left)
+    else this.#ofGroup.delete(group)
   }
 
   /** The connection used last, which the peer is least likely to have given up. */
-  take(key: string): SmtpConnection | null {
+  take(key: string): Opened | null {
     const waiting = this.#idle.get(key)
     for (let idle = waiting?.pop(); idle !== undefined; idle = waiting?.pop()) {
       if (waiting!.length === 0) this.#idle.delete(key)
-      if (idle.connection.usable) return idle.connection
-      this.closed()
+      if (idle.opened.connection.usable) return idle.opened
+      this.closed(idle.opened.group)
     }
     return null
   }
 
-  give(key: string, connection: SmtpConnection): void {
-    if (!connection.usable) {
-      this.closed()
-      connection.destroy()
+  give(opened: Opened): void {
+    if (!opened.connection.usable) {
+      this.closed(opened.group)
+      opened.connection.destroy()
       return
     }
-    const waiting = this.#idle.get(key)
-    const idle = { connection, sinceMs: this.#clock.monotonicMs() }
-    if (waiting === undefined) this.#idle.set(key, [idle])
+    const waiting = this.#idle.get(opened.key)
+    const idle = { opened, sinceMs: this.#clock.monotonicMs() }
+    if (waiting === undefined) this.#idle.set(opened.key, [idle])
     else waiting.push(idle)
     this.#sweeping ??= this.#clock.after(SWEEP_MS, () => this.#sweep())
   }
 
-  /** Ends connections that wait, those that were given first, until one more may be opened. */
-  makeRoom(max: number): void {
-    for (const [key, waiting] of this.#idle) {
-      while (this.#open >= max && waiting.length > 0) void this.#quit(waiting.shift()!)
-      if (waiting.length > 0) return
-      this.#idle.delete(key)
+  /** Says QUIT; the connection counts until it is closed. */
+  async end(opened: Opened): Promise<void> {
+    const { connection, group } = opened
+    const ended = connection.quit()
+    const ending = this.#ending.get(group) ?? new Map<Opened, Promise<void>>()
+    this.#ending.set(group, ending.set(opened, ended))
+    await ended
+    ending.delete(opened)
+    if (ending.size === 0) this.#ending.delete(group)
+    this.closed(group)
+  }
+
+  /**
+   * Ends connections that wait, those that were given first, until one more may be opened: of all, and of this group.
+   * Resolves when those of the group are closed, so that its peers never see more than they should.
+   */
+  async makeRoom(max: number, group: string, groupMax: number): Promise<void> {
+    if (this.#open >= max) this.#endOldest(() => true, this.#open - max + 1)
+    while ((this.#ofGroup.get(group) ?? 0) >= groupMax) {
+      const ending = this.#ending.get(group)
+      if (ending === undefined && this.#endOldest((idle) => idle.opened.group === group, 1) === 0) return
+      await Promise.race(this.#ending.get(group)!.values())
     }
+  }
+
+  #endOldest(of: (idle: Idle) => boolean, count: number): number {
+    let ended = 0
+    for (const [key, waiting] of this.#idle) {
+      for (let i = 0; i < waiting.length && ended < count; ) {
+        if (!of(waiting[i]!)) i++
+        else {
+          void this.end(waiting.splice(i, 1)[0]!.opened)
+          ended += 1
+        }
+      }
+      if (waiting.length === 0) this.#idle.delete(key)
+      if (ended === count) break
+    }
+    return ended
   }
 
   /** Says QUIT to all that wait; what has not answered within the time is cut off. */
   async close(withinMs: number): Promise<void> {
     this.#sweeping?.()
     this.#sweeping = null
-    const all = [...this.#idle.values()].flat()
+    for (const { opened } of [...this.#idle.values()].flat()) void this.end(opened)
     this.#idle.clear()
+    const ending = [...this.#ending.values()]
     const cancel = this.#clock.after(withinMs, () => {
-      for (const { connection } of all) connection.destroy()
+      for (const opened of ending.flatMap((some) => [...some.keys()])) opened.connection.destroy()
     })
-    await Promise.all(all.map((idle) => this.#quit(idle)))
+    await Promise.all(ending.flatMap((some) => [...some.values()]))
     cancel()
   }
 
@@ -83,17 +123,12 @@ export class Pool {
     for (const [key, waiting] of this.#idle) {
       const stay: Idle[] = []
       for (const idle of waiting) {
-        if (idle.connection.usable && idle.sinceMs > oldestMs) stay.push(idle)
-        else void this.#quit(idle)
+        if (idle.opened.connection.usable && idle.sinceMs > oldestMs) stay.push(idle)
+        else void this.end(idle.opened)
       }
       if (stay.length === 0) this.#idle.delete(key)
       else this.#idle.set(key, stay)
     }
     if (this.#idle.size > 0) this.#sweeping = this.#clock.after(SWEEP_MS, () => this.#sweep())
-  }
-
-  async #quit({ connection }: Idle): Promise<void> {
-    this.closed()
-    await connection.quit()
   }
 }

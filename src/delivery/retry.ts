@@ -30,3 +30,11 @@ export function siteWaitMs(failures: number): number {
   const waitMs = SITE_WAITS_MS[Math.min(failures, SITE_WAITS_MS.length) - 1] ?? SITE_WAITS_MS[0]!
   return Math.round(waitMs * (1 + Math.random() * JITTER))
 }
+
+/** Waits of a domain that the DNS cannot tell about now, by failures in a row: most last seconds. */
+const LOOK_UP_WAITS_MS = [5000, 30_000, 60_000, 120_000, 300_000]
+
+export function lookUpWaitMs(failures: number): number {
+  const waitMs = LOOK_UP_WAITS_MS[Math.min(failures, LOOK_UP_WAITS_MS.length) - 1] ?? LOOK_UP_WAITS_MS[0]!
+  return Math.round(waitMs * (1 + Math.random() * JITTER))
+}

@@ -197,6 +197,8 @@ export type ScheduleRow = {
   readonly domain: string
   readonly priority: Priority
   readonly dueMs: number
+  /** When the message's lifetime is over; absent: not known. */
+  readonly expiresMs?: number
 }
 
 export type QueueFilter = {

@@ -64,9 +64,12 @@ export class Queue implements AsyncDisposable {
   readonly #log: Log
   readonly #onEvents: (events: readonly NewEvent[]) => void
   readonly #notes: SentNotes
-  readonly #schedule = new Schedule()
+  readonly #schedule = new Schedule((domain, priority) => {
+    for (const listener of this.#strongerListeners) listener(domain, priority)
+  })
   readonly #contents = new ContentCache(CACHE_BYTES)
   readonly #listeners = new Set<() => void>()
+  readonly #strongerListeners = new Set<(domain: string, priority: Priority) => void>()
   /** Added to the monotonic time, it is the wall clock of the start: leases end by a clock that nobody sets. */
   readonly #leaseOriginMs: number
   #cancelTimer: (() => void) | null = null
@@ -146,6 +149,12 @@ export class Queue implements AsyncDisposable {
     return () => this.#listeners.delete(listener)
   }
 
+  /** Called when a blocked destination gets due mail of a stronger priority than it had. The returned function ends it. */
+  onStronger(listener: (domain: string, priority: Priority) => void): () => void {
+    this.#strongerListeners.add(listener)
+    return () => this.#strongerListeners.delete(listener)
+  }
+
   /** The next destination domain to serve; null when there is nothing to do now. */
   nextDestination(): { readonly domain: string; readonly priority: Priority } | null {
     const next = this.#schedule.nextDestination(this.#clock.now() + EARLY_MS)
@@ -172,13 +181,20 @@ export class Queue implements AsyncDisposable {
     }
   }
 
+  /** Leases due recipients whose lifetime is over while their destination is parked or blocked, at most `max`. */
+  async claimExpired(max: number): Promise<readonly Claim[]> {
+    const rows = this.#schedule.takeExpired(this.#clock.now(), max)
+    return rows.length === 0 ? [] : this.#lease(rows)
+  }
+
   park(domain: string, untilMs: number, reason: string): void {
     this.#schedule.park(domain, untilMs, reason)
     this.#setTimer()
   }
 
-  block(domain: string): void {
-    this.#schedule.block(domain)
+  /** @param reason what its mail waits for, `destination-concurrency` when nothing is said; `untilMs` when that is known */
+  block(domain: string, reason?: string, untilMs?: number): void {
+    this.#schedule.block(domain, reason, untilMs)
   }
 
   unblock(domain: string): void {
@@ -291,6 +307,7 @@ export class Queue implements AsyncDisposable {
     this.#cancelTimer?.()
     this.#cancelReclaim?.()
     this.#listeners.clear()
+    this.#strongerListeners.clear()
     await this.#store[Symbol.asyncDispose]()
     // What could not be recorded (a full disk) is, at the next start.
     if (this.#unsettled === 0) this.#notes.clear()

@@ -1,8 +1,13 @@
 import { PRIORITIES, type Priority, type ScheduleRow } from './contract.ts'
+import { TimeHeap } from './time-heap.ts'
 
 const LEVELS = PRIORITIES.length
 const NONE = -1
 const FIRST_CAPACITY = 1024
+const NEVER = Number.POSITIVE_INFINITY
+/** Parks that end at one time are ended in steps of so many, so that they hold nobody up. */
+const PARKS_A_STEP = 2000
+const CONCURRENCY = 'destination-concurrency'
 
 /** One destination domain with what is due for it, a list a priority. */
 class Destination {
@@ -15,7 +20,13 @@ class Destination {
   /** Waits for something of its own (a time, a connection): not offered meanwhile. */
   parkedUntilMs = 0
   parkReason = ''
+  /** Of its place among the parked; 0: it has none. */
+  parkEntryMs = 0
   blocked = false
+  blockReason = ''
+  blockUntilMs: number | null = null
+  /** Nothing due for it expires before this. */
+  soonestExpiryMs = NEVER
   /** Its place in the ring of each priority, so that it stands there once. */
   readonly inRing = [false, false, false, false]
 
@@ -39,6 +50,7 @@ export class Schedule {
   #keys = new Float64Array(FIRST_CAPACITY)
   #dues = new Float64Array(FIRST_CAPACITY)
   #messages = new Float64Array(FIRST_CAPACITY)
+  #expiries = new Float64Array(FIRST_CAPACITY)
   #domains = new Int32Array(FIRST_CAPACITY)
   #levels = new Uint8Array(FIRST_CAPACITY)
   #next = new Int32Array(FIRST_CAPACITY)
@@ -54,10 +66,14 @@ export class Schedule {
   readonly #unused: number[] = []
   readonly #rings: number[][] = [[], [], [], []]
   readonly #ringStarts = [0, 0, 0, 0]
-  readonly #parked = new Set<number>()
-  /** No park ends before this. */
-  #unparkMs = Number.POSITIVE_INFINITY
+  readonly #parked = new TimeHeap()
+  readonly #onStronger: (domain: string, priority: Priority) => void
   #offered = 0
+
+  /** @param onStronger told when a blocked destination gets mail of a stronger priority than it had */
+  constructor(onStronger: (domain: string, priority: Priority) => void = () => {}) {
+    this.#onStronger = onStronger
+  }
 
   /** Recipients that are due or will be. */
   get size(): number {
@@ -74,6 +90,7 @@ export class Schedule {
     this.#keys[slot] = row.key
     this.#dues[slot] = row.dueMs
     this.#messages[slot] = row.messageKey
+    this.#expiries[slot] = row.expiresMs ?? NEVER
     const index = this.#destination(row.domain)
     this.#destinations[index]!.entries += 1
     this.#domains[slot] = index
@@ -86,7 +103,7 @@ export class Schedule {
   /** When something becomes due or a park may end; null when nothing waits for a time. */
   nextTimeMs(): number | null {
     const dueMs = this.#heapSize === 0 ? Number.POSITIVE_INFINITY : this.#dues[this.#heap[0]!]!
-    const next = Math.min(dueMs, this.#unparkMs)
+    const next = Math.min(dueMs, this.#parked.nextMs)
     return next === Number.POSITIVE_INFINITY ? null : next
   }
 
@@ -121,13 +138,7 @@ export class Schedule {
       const message = this.#messages[slot]!
       const rows: ScheduleRow[] = []
       while (slot !== NONE && rows.length < max && this.#messages[slot] === message) {
-        rows.push({
-          key: this.#keys[slot]!,
-          messageKey: message,
-          domain: destination.name,
-          priority: PRIORITIES[level]!,
-          dueMs: this.#dues[slot]!,
-        })
+        rows.push(this.#row(slot))
         const next = this.#next[slot]!
         this.#release(slot)
         slot = next
@@ -156,13 +167,14 @@ export class Schedule {
     if (!destination.idle) this.#offered -= destination.count
     destination.parkedUntilMs = untilMs
     destination.parkReason = reason
-    this.#parked.add(index)
-    this.#unparkMs = Math.min(this.#unparkMs, untilMs)
+    if (destination.parkEntryMs === 0 || untilMs < destination.parkEntryMs) this.#parkEntry(index, untilMs)
   }
 
-  /** Not offered until `unblock`: it has all the connections it may have. */
-  block(domain: string): void {
+  /** Not offered until `unblock`: what it needs (a connection, a route) is not free; the reason is what its mail waits for. */
+  block(domain: string, reason = CONCURRENCY, untilMs: number | null = null): void {
     const destination = this.#destinations[this.#destination(domain)]!
+    destination.blockReason = reason
+    destination.blockUntilMs = untilMs
     if (destination.blocked) return
     if (!destination.idle) this.#offered -= destination.count
     destination.blocked = true
@@ -179,26 +191,85 @@ export class Schedule {
   waitsFor(domain: string): { readonly reason: string; readonly untilMs: number | null } | null {
     const index = this.#byName.get(domain)
     if (index === undefined) return null
-    const { parkedUntilMs, parkReason, blocked } = this.#destinations[index]!
+    const { parkedUntilMs, parkReason, blocked, blockReason, blockUntilMs } = this.#destinations[index]!
     if (parkedUntilMs > 0) return { reason: parkReason, untilMs: parkedUntilMs }
-    return blocked ? { reason: 'destination-concurrency', untilMs: null } : null
+    return blocked ? { reason: blockReason, untilMs: blockUntilMs } : null
+  }
+
+  /**
+   * Takes due keys whose message's lifetime is over and whose destination is parked or blocked, so that nobody would claim
+   * them: waiting has an end too. Costs a look at each destination, and a walk over those that may have some.
+   */
+  takeExpired(nowMs: number, max: number): ScheduleRow[] {
+    const rows: ScheduleRow[] = []
+    for (const [index, destination] of this.#destinations.entries()) {
+      if (!destination.idle || destination.soonestExpiryMs > nowMs) continue
+      destination.soonestExpiryMs = NEVER
+      for (let level = 0; level < LEVELS; level++) this.#takeExpiredOf(destination, level, nowMs, max, rows)
+      this.#forget(index)
+      if (rows.length >= max) break
+    }
+    return rows
   }
 
   /** Moves what has become due to where it is offered, and ends the parks that are over. */
   mature(nowMs: number): void {
-    if (this.#unparkMs <= nowMs) this.#endParks(nowMs)
+    this.#endParks(nowMs)
     while (this.#heapSize > 0 && this.#dues[this.#heap[0]!]! <= nowMs) this.#enqueue(this.#pop())
   }
 
+  #parkEntry(index: number, untilMs: number): void {
+    this.#destinations[index]!.parkEntryMs = untilMs
+    this.#parked.push(untilMs, index)
+  }
+
+  #row(slot: number): ScheduleRow {
+    return {
+      key: this.#keys[slot]!,
+      messageKey: this.#messages[slot]!,
+      domain: this.#destinations[this.#domains[slot]!]!.name,
+      priority: PRIORITIES[this.#levels[slot]!]!,
+      dueMs: this.#dues[slot]!,
+      expiresMs: this.#expiries[slot]!,
+    }
+  }
+
+  /** Links the others anew; those beyond `max` stay for the next look. */
+  #takeExpiredOf(destination: Destination, level: number, nowMs: number, max: number, rows: ScheduleRow[]): void {
+    let slot = destination.heads[level]!
+    destination.heads[level] = NONE
+    destination.tails[level] = NONE
+    while (slot !== NONE) {
+      const next = this.#next[slot]!
+      if (this.#expiries[slot]! <= nowMs && rows.length < max) {
+        rows.push(this.#row(slot))
+        this.#release(slot)
+        destination.count -= 1
+        destination.entries -= 1
+      } else {
+        destination.soonestExpiryMs = Math.min(destination.soonestExpiryMs, this.#expiries[slot]!)
+        const tail = destination.tails[level]!
+        if (tail === NONE) destination.heads[level] = slot
+        else this.#next[tail] = slot
+        this.#next[slot] = NONE
+        destination.tails[level] = slot
+      }
+      slot = next
+    }
+  }
+
   #endParks(nowMs: number): void {
-    this.#unparkMs = Number.POSITIVE_INFINITY
-    for (const index of this.#parked) {
+    for (let step = 0; step < PARKS_A_STEP && this.#parked.nextMs <= nowMs; step++) {
+      const { nextMs } = this.#parked
+      const index = this.#parked.pop()
       const destination = this.#destinations[index]!
+      // Parked anew for an earlier time since.
+      if (destination.parkEntryMs !== nextMs) continue
+      destination.parkEntryMs = 0
       if (destination.parkedUntilMs > nowMs) {
-        this.#unparkMs = Math.min(this.#unparkMs, destination.parkedUntilMs)
+        this.#parkEntry(index, destination.parkedUntilMs)
         continue
       }
-      this.#parked.delete(index)
       destination.parkedUntilMs = 0
       destination.parkReason = ''
       this.#wake(index)
@@ -218,6 +289,10 @@ export class Schedule {
     const level = this.#levels[slot]!
     const destination = this.#destinations[index]!
     this.#next[slot] = NONE
+    const expiresMs = this.#expiries[slot]!
+    if (expiresMs < destination.soonestExpiryMs) destination.soonestExpiryMs = expiresMs
+    if (destination.blocked && !destination.heads.some((head, i) => i <= level && head !== NONE))
+      this.#onStronger(destination.name, PRIORITIES[level]!)
     const tail = destination.tails[level]!
     if (tail === NONE) destination.heads[level] = slot
     else this.#next[tail] = slot
@@ -259,6 +334,7 @@ export class Schedule {
     if (destination.entries > 0 || destination.idle) return
     this.#byName.delete(destination.name)
     destination.name = ''
+    destination.soonestExpiryMs = NEVER
     this.#unused.push(index)
   }
 
@@ -287,6 +363,7 @@ export class Schedule {
     this.#keys = wider(this.#keys, new Float64Array(capacity))
     this.#dues = wider(this.#dues, new Float64Array(capacity))
     this.#messages = wider(this.#messages, new Float64Array(capacity))
+    this.#expiries = wider(this.#expiries, new Float64Array(capacity))
     this.#domains = wider(this.#domains, new Int32Array(capacity))
     this.#levels = wider(this.#levels, new Uint8Array(capacity))
     this.#next = wider(this.#next, new Int32Array(capacity))

@@ -13,7 +13,11 @@ export type WarmUpPlan = {
 }
 
 export type Reservation =
-  | { readonly granted: true; readonly counters: readonly { readonly name: string; readonly period: string }[] }
+  | {
+      readonly granted: true
+      readonly recipients: number
+      readonly counters: readonly { readonly name: string; readonly period: string }[]
+    }
   | { readonly granted: false; readonly untilMs: number; readonly detail: string }
 
 export type WarmUpStanding = {
@@ -71,11 +75,11 @@ export class WarmUp {
     return warmUp
   }
 
-  /** Room for one message now, or when the next day begins. Each grant ends with `done`. */
-  reserve(source: string, mailboxProvider: string): Reservation {
+  /** Room for up to `recipients` now, or when the next day begins. Each recipient granted ends with `done`. */
+  reserve(source: string, mailboxProvider: string, recipients = 1): Reservation {
     const state = this.#today(source)
     const volume = state === undefined ? undefined : this.#plan.daily[state.dayIndex]
-    if (state === undefined || volume === undefined) return { granted: true, counters: [] }
+    if (state === undefined || volume === undefined) return { granted: true, recipients, counters: [] }
     const part = this.#part(state, mailboxProvider)
     const share = this.#plan.providerShare.get(mailboxProvider)
     const partVolume = share === undefined ? volume : Math.max(1, Math.floor(volume * share))
@@ -88,11 +92,17 @@ export class WarmUp {
         untilMs: this.#nextDayMs(),
         detail: `${partVolume} messages are sent to ${mailboxProvider} on ${day}`,
       }
-    state.total.inFlight += 1
-    part.inFlight += 1
+    const left = Math.min(
+      volume - state.total.sent - state.total.inFlight,
+      partVolume - part.sent - part.inFlight,
+      recipients,
+    )
+    state.total.inFlight += left
+    part.inFlight += left
     const name = counterName(source)
     return {
       granted: true,
+      recipients: left,
       counters: [
         { name, period: state.date },
         { name: `${name}:${mailboxProvider}`, period: state.date },

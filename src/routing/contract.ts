@@ -20,6 +20,10 @@ export type RouteRequest = {
   readonly priority: Priority
   /** Provider name the submitter asked for, or null. */
   readonly preferred: string | null
+  /** Address families its MX hosts have; absent: not known, or no matter. */
+  readonly families?: ReadonlySet<4 | 6>
+  /** Recipients that could go in one transaction; absent: one. */
+  readonly recipients?: number
 }
 
 /** Who carries this recipient now, or what it waits for. */
@@ -31,6 +35,8 @@ export type RouteDecision =
       readonly smarthost: SmarthostSettings | null
       /** As asked for; a decision given back must say where it was meant to go. */
       readonly mailboxProvider: string
+      /** So many recipients may go by it, at most as many as were asked for; each is reported or released. */
+      readonly recipients: number
       /** This one tests whether a paused own path works again. */
       readonly probe: boolean
       /** Why this one: `priority`, `preferred`, `own-paused`, `warmup-overflow`, `breaker-open`, `probe`, `fallback`. */
@@ -57,8 +63,13 @@ export type RouteReport = {
 }
 
 export interface Router {
+  /** Whether direct delivery would be asked first, which needs the MX hosts of the domain; a relay looks them up itself. */
+  wantsMx(request: Pick<RouteRequest, 'priority' | 'preferred'>): boolean
   choose(request: RouteRequest): Promise<RouteDecision>
   report(report: RouteReport): void
-  /** A carry decision that was not used (no connection slot, claim gone): gives its reservation back. */
-  release(decision: RouteDecision): void
+  /**
+   * A carry decision that was not used (no connection slot, claim gone): gives its reservation back.
+   * @param recipients how many were not used; absent: all
+   */
+  release(decision: RouteDecision, recipients?: number): void
 }

@@ -39,6 +39,13 @@ export class ProviderRouter implements Router {
     this.#parts = parts
   }
 
+  wantsMx(request: Pick<RouteRequest, 'priority' | 'preferred'>): boolean {
+    const first = this.#order(request).find(
+      ({ kind, id }) => kind === 'own' || this.#parts.breakers.state(id) !== 'open',
+    )
+    return first?.kind === 'own'
+  }
+
   async choose(request: RouteRequest): Promise<RouteDecision> {
     const { clock } = this.#parts
     const order = this.#order(request)
@@ -73,10 +80,13 @@ export class ProviderRouter implements Router {
     else this.#parts.breakers.succeeded(provider.id)
   }
 
-  release(decision: RouteDecision): void {
+  release(decision: RouteDecision, recipients?: number): void {
     if (decision.kind !== 'carry') return
-    if (decision.provider.kind === 'smarthost') this.#parts.breakers.unused(decision.provider.id)
-    else this.#parts.own.giveBack(decision.source?.address ?? '', decision.mailboxProvider, decision.probe)
+    const unused = recipients ?? decision.recipients
+    const probe = decision.probe && unused === decision.recipients
+    if (decision.provider.kind === 'own')
+      this.#parts.own.giveBack(decision.source?.address ?? '', decision.mailboxProvider, probe, unused)
+    else if (unused === decision.recipients) this.#parts.breakers.unused(decision.provider.id)
   }
 
   #reportOwn(report: RouteReport): void {
@@ -88,7 +98,7 @@ export class ProviderRouter implements Router {
     standings.report(source, mailboxProvider, outcomeKind(report.result, report.class), report.class, report.probe)
   }
 
-  #order(request: RouteRequest): readonly Provider[] {
+  #order(request: Pick<RouteRequest, 'priority' | 'preferred'>): readonly Provider[] {
     const active = this.#parts.providers.list().filter((provider) => provider.active)
     const shuffled = active
       .map((provider) => ({ provider, draw: Math.random() ** (1 / Math.max(1, provider.weight)) }))
@@ -112,15 +122,16 @@ export class ProviderRouter implements Router {
     alternatives: boolean,
     before: Obstacle | null,
   ): Promise<RouteDecision | Obstacle> {
-    const answer = await this.#parts.own.ask(request.mailboxProvider, alternatives)
+    const answer = await this.#parts.own.ask(request, alternatives)
     if (!answer.ok) return { provider, reason: answer.reason, untilMs: answer.untilMs, detail: answer.detail }
-    const { source, probe, counters } = answer.grant
+    const { source, probe, recipients, counters } = answer.grant
     return {
       kind: 'carry',
       provider: { id: provider.id, name: provider.name, kind: 'own' },
       source,
       smarthost: null,
       mailboxProvider: request.mailboxProvider,
+      recipients,
       probe,
       reason: probe ? 'probe' : reasonOf(request, provider, before),
       counters,
@@ -146,6 +157,7 @@ export class ProviderRouter implements Router {
       source: null,
       smarthost: provider.smarthost,
       mailboxProvider: request.mailboxProvider,
+      recipients: answer.probe ? 1 : (request.recipients ?? 1),
       probe: answer.probe,
       reason: answer.probe ? 'probe' : reasonOf(request, provider, before),
       counters: [],

@@ -44,16 +44,24 @@ export class QueueReading {
     const rows = this.#sql(
       `${WAITING.map(
         (state) =>
-          `SELECT r.key AS key, r.message, r.domain, r.due_ms, m.priority FROM recipients r JOIN messages m ON m.key = r.message
+          `SELECT r.key AS key, r.message, r.domain, r.due_ms, m.priority, m.expires_ms FROM recipients r JOIN messages m ON m.key = r.message
            WHERE r.state = ${stateNumber(state)} AND r.key > @afterKey`,
       ).join(' UNION ALL ')} ORDER BY key LIMIT @limit`,
-    ).all({ afterKey, limit }) as { key: number; message: number; domain: string; due_ms: number; priority: number }[]
+    ).all({ afterKey, limit }) as {
+      key: number
+      message: number
+      domain: string
+      due_ms: number
+      priority: number
+      expires_ms: number
+    }[]
     return rows.map((row) => ({
       key: row.key,
       messageKey: row.message,
       domain: row.domain,
       priority: PRIORITIES[row.priority]!,
       dueMs: row.due_ms,
+      expiresMs: row.expires_ms,
     }))
   }
 

@@ -384,7 +384,10 @@ export class QueueWriting {
       this.#deltas[stateNumber(state)]! += 1
       keys.set(recipient.address, key)
       if (dueMs !== null)
-        due.push({ key, messageKey: message, domain: recipient.domain, priority: head.priority, dueMs })
+        due.push({
+          ...{ key, messageKey: message, domain: recipient.domain, priority: head.priority, dueMs },
+          expiresMs: head.expiresMs,
+        })
     }
     return { due, keys }
   }
@@ -510,5 +513,8 @@ function maySteer(action: Steer, state: RecipientState): boolean {
 }
 
 function scheduleRow(row: RecipientRow, message: MessageRow, dueMs: number): ScheduleRow {
-  return { key: row.key, messageKey: row.message, domain: row.domain, priority: PRIORITIES[message.priority]!, dueMs }
+  return {
+    ...{ key: row.key, messageKey: row.message, domain: row.domain, priority: PRIORITIES[message.priority]!, dueMs },
+    expiresMs: message.expires_ms,
+  }
 }
