@@ -4,12 +4,14 @@ import { type Clock, Fault, isoTime, type Log, messageOf } from '#base'
 import { type Config, diffConfig, type ListenAddress, parseListen } from '#config'
 import { ControlServer, Metrics, type Readiness } from '#control'
 import {
+  askServer,
   type Cage,
   Carrier,
   checkSmarthost,
   Destinations,
   Dispatcher,
   type Endpoint,
+  nameServers,
   nextDueMs,
   openSink,
   Pool,
@@ -17,8 +19,8 @@ import {
   Signer,
   type Sink,
 } from '#delivery'
-import { Recogniser, ReturnPaths, SendingDomains } from '#domains'
-import { EventHub, standingEvent } from '#events'
+import { DkimRotation, DnsInspector, DnsWatch, Recogniser, ReturnPaths, SendingDomains } from '#domains'
+import { domainEvent, EventHub, standingEvent } from '#events'
 import { InboundMail, loadReplyRules, makeConcluder, makeSenderNotice, ReportReader } from '#feedback'
 import { Acceptor, Credentials, httpSubmit, InboundServer, SubmissionServer, type TlsMaterial, Tokens } from '#intake'
 import { type Limiter, ProcessLimiter, RedisLimiter } from '#limits'
@@ -34,6 +36,10 @@ const SHIPPED = join(import.meta.dirname, '../config')
 const SESSIONS_MS = 2000
 const ATTEMPTS_MS = 6000
 const STANDINGS = 'standings'
+/** When it is looked whether DKIM keys change over or retire. */
+const KEY_CHANGES = '*/10 * * * *'
+/** States of mail that has its way before it. */
+const OPEN = ['scheduled', 'ready', 'leased', 'deferred', 'held'] as const
 
 export type DaemonOptions = {
   readonly config: Config
@@ -307,7 +313,31 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
     log,
   })
   stack.defer(() => inboundMail.stop())
-  stack.defer(await planRetention(config, queue, log))
+  stack.defer(await plan(config.queue.cleanup, log, 'the daily clean-up', () => removeSettled(queue, log)))
+
+  // What is published for our sending domains.
+  const inspector = new DnsInspector({
+    settings: config,
+    ask: askServer(clock),
+    resolvers: () => nameServers(config.delivery.dns_servers, clock),
+  })
+  const tellOf = (type: Parameters<typeof domainEvent>[0], domain: string, detail: Readonly<Record<string, unknown>>) =>
+    tell([domainEvent(type, clock.now(), domain, detail)])
+  const rotation = new DkimRotation({
+    domains,
+    inspector: sandboxed ? null : inspector,
+    waits: async (sendingDomain, acceptedBeforeMs) =>
+      (await queue.list({ sendingDomain, acceptedBeforeMs, states: OPEN }, null, 1)).rows.length > 0,
+    changeOverMs: config.dkim.change_over * 1000,
+    retireAfterMs: config.dkim.retire_after * 1000,
+    tell: tellOf,
+    clock,
+  })
+  stack.defer(await plan(KEY_CHANGES, log, 'the change of DKIM keys', () => rotation.run()))
+  const watch = new DnsWatch({ domains, inspector, records, clock, tell: tellOf })
+  // A sandbox looks at nobody's zones by itself.
+  if (config.dns.check !== '' && !sandboxed)
+    stack.defer(await plan(config.dns.check, log, 'the check of DNS records', () => watch.run()))
 
   // What is open to others.
   const acceptor = new Acceptor(
@@ -365,7 +395,7 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
   })
   const controlParts = {
     queue,
-    domains,
+    domainParts: { domains, inspector, rotation },
     credentials,
     tokens,
     providers,
@@ -509,14 +539,19 @@ async function openStandings(
   return standings
 }
 
-async function planRetention(config: Config, queue: Queue, log: Log): Promise<() => Promise<void>> {
+async function removeSettled(queue: Queue, log: Log): Promise<void> {
+  const removed = await queue.runRetention()
+  log.info({ messages: removed }, 'settled mail past its retention was removed')
+}
+
+/** A job by the hour of the clock. The returned function ends it. */
+async function plan(cron: string, log: Log, job: string, work: () => Promise<unknown>): Promise<() => Promise<void>> {
   const { schedule } = await import('node-cron')
-  const task = schedule(config.queue.cleanup, async () => {
+  const task = schedule(cron, async () => {
     try {
-      const removed = await queue.runRetention()
-      log.info({ messages: removed }, 'settled mail past its retention was removed')
+      await work()
     } catch (error) {
-      log.error({ error: messageOf(error) }, 'the daily clean-up failed; it runs again tomorrow')
+      log.error({ job, error: messageOf(error) }, 'a periodic job failed; it runs again at its next time')
     }
   })
   return async () => {

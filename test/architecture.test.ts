@@ -26,7 +26,11 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     ...['base', 'mail', 'config', 'limits', 'store', 'queue', 'suppression', 'events', 'domains', 'intake'],
     ...['reputation', 'routing', 'delivery', 'feedback'],
   ],
-  cli: ['base', 'config', 'mail', 'store', 'queue', 'feedback', 'domains', 'suppression', 'reputation', 'limits'],
+  cli: [
+    ...['base', 'config', 'mail', 'store', 'queue', 'feedback', 'domains', 'suppression', 'reputation', 'limits'],
+    // The DNS client, for `relevo dns verify` without a daemon.
+    'delivery',
+  ],
 }
 const COMPOSITION = ['main.ts', 'daemon.ts']
 
@@ -77,6 +81,7 @@ const RFCS: Readonly<Record<string, string>> = {
   '3463': 'enhanced status codes',
   '3464': 'DSN',
   '3492': 'Punycode',
+  '3596': 'IPv6 in DNS',
   '3696': 'checking names',
   '3798': 'MDN, second form',
   '3834': 'automatic responses',

@@ -11,6 +11,8 @@ export const VERBS: readonly VerbEntry[] = [
   entry('trace', 'tell what happened to a message', async () => (await import('./verbs/trace.ts')).trace),
   entry('why', 'tell why a message waits, and until when', async () => (await import('./verbs/why.ts')).why),
   entry('domain', 'sending domains and their keys', async () => (await import('./verbs/domain.ts')).domain),
+  entry('dns', 'the DNS records of the sending domains', async () => (await import('./verbs/dns.ts')).dns),
+  entry('dkim', 'change the keys that sign', async () => (await import('./verbs/dkim.ts')).dkim),
   entry(
     'credential',
     'user names and passwords for SMTP',

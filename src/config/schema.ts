@@ -260,6 +260,34 @@ export const ConfigSchema = Type.Object(
     }),
     dkim: section('Signing.', {
       sign: yes('Sign outgoing mail with the keys of its sending domain.', true),
+      change_over: seconds(
+        'How long a new key stands in the DNS before it signs (relevo dkim rotate), unless said otherwise.',
+        172_800,
+        0,
+      ),
+      retire_after: seconds(
+        'How long the last key stays published after the last message it signed is settled here: it may still be on its way.',
+        604_800,
+        0,
+      ),
+    }),
+    dns: section('The DNS records of the sending domains, and looking after them.', {
+      public_addresses: list(
+        'The addresses by which the Internet sees this host, where it does not have them itself (NAT). Empty: those of sources, or of its interfaces.',
+        [],
+        'ip',
+      ),
+      report_address: text(
+        'Where DMARC and TLS reports are asked for. Empty: reports@ the bounce host of each domain.',
+        '',
+        { format: 'mailbox' },
+      ),
+      check: text(
+        'When the records of all domains are compared with the DNS, as a cron expression in local time; a record that is lost raises an alert. Not in sandbox mode. Empty: never.',
+        '30 6 * * *',
+        { format: 'cron' },
+      ),
+      authority_port: port('The port of authoritative name servers. 53 everywhere except in tests.', 53),
     }),
     limits: section('Where rates and concurrency are counted.', {
       driver: choice(

@@ -2,13 +2,12 @@ import { chmod, rm } from 'node:fs/promises'
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { type Clock, Fault, type Log, newId } from '#base'
 import type { Sink } from '#delivery'
-import type { SendingDomains } from '#domains'
 import type { Credentials, Tokens } from '#intake'
 import type { Queue } from '#queue'
 import type { Records } from '#store'
 import type { SuppressionList } from '#suppression'
 import { accessRoutes } from './api/access.ts'
-import { domainRoutes } from './api/domains.ts'
+import { type DomainParts, domainRoutes } from './api/domains.ts'
 import { eventRoutes } from './api/events.ts'
 import { type ProviderParts, providerRoutes } from './api/providers.ts'
 import { queueRoutes } from './api/queue.ts'
@@ -22,7 +21,7 @@ export const BASE = '/api/email-system'
 
 export type ControlParts = ProviderParts & {
   readonly queue: Queue
-  readonly domains: SendingDomains
+  readonly domainParts: DomainParts
   readonly credentials: Credentials
   readonly tokens: Tokens
   readonly suppressions: SuppressionList
@@ -85,7 +84,7 @@ export class ControlServer {
       async (api) => {
         api.get('/status', { config: { permission: 'metrics:read' } }, () => parts.status())
         queueRoutes(api, parts.queue, audit, () => parts.clock.now())
-        domainRoutes(api, parts.domains, audit)
+        domainRoutes(api, parts.domainParts, audit)
         accessRoutes(api, parts.credentials, parts.tokens, audit)
         providerRoutes(api, parts, audit)
         suppressionRoutes(api, parts.suppressions, audit)

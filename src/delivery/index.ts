@@ -4,6 +4,7 @@
 export type { AttemptParts, ConcludeContext, Concluder, SendTimeSuppression } from './attempt.ts'
 export { type Cage, Carrier, deadlinesOf } from './carry.ts'
 export type { Classified, Destination, ProviderRef, RecipientResult, Reply, Stage, TryTrace } from './contract.ts'
+export { askServer, nameServers } from './direct/ask-server.ts'
 export { Destinations } from './direct/destinations.ts'
 export { Resolver } from './direct/resolver.ts'
 export { Dispatcher, type DispatcherOptions } from './dispatcher.ts'

@@ -1,5 +1,20 @@
-// domains: what we may send as. Sending domains with their DKIM keys (sealed at rest), and the return paths by which
-// bounces come home. It never sends and never decides who may use a domain: credentials do.
+// domains: what we may send as. Sending domains with their DKIM keys (sealed at rest), the return paths by which bounces
+// come home, the DNS records they need and how those stand in the live zones. It never sends and never decides who may
+// use a domain: credentials do. It asks no name server itself: how to ask is given to it.
+export type { Action, Finding, InspectedRecord, Inspection, Level, Verdict } from './check/finding.ts'
+export { inspectDomain, planOffline } from './check/inspect-domain.ts'
+export { DkimRotation } from './dkim-rotation.ts'
+export { DnsInspector, type DnsSettings, dnsFacts } from './dns-inspector.ts'
+export { DnsWatch } from './dns-watch.ts'
+export { type InspectionJson, inspectionJson, inspectionOf } from './inspection-json.ts'
+export { keptDomain, keptDomains } from './kept-domains.ts'
+export { KeyRing, type KeyState, type PublishedKey } from './key-ring.ts'
+export type { AskServer, DnsQuestion, DnsRecord, DnsReply, NameServer } from './lookup/contract.ts'
 export { type OurAddress, Recogniser } from './recognise.ts'
+export { route53Batch } from './records/format-route53.ts'
+export { cloudflareFile, zoneFile } from './records/format-zone-file.ts'
+export { loadTemplates, readTemplates, type Template } from './records/template.ts'
+export { txtStrings } from './records/txt-strings.ts'
+export { type DnsFacts, wantedRecords } from './records/wanted.ts'
 export { ReturnPaths } from './return-paths.ts'
-export { type PublishedKey, type SendingDomain, SendingDomains } from './sending-domains.ts'
+export { domainName, type SendingDomain, SendingDomains, unknownDomain } from './sending-domains.ts'

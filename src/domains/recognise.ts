@@ -1,12 +1,14 @@
 import type { ReturnPaths } from './return-paths.ts'
 import type { SendingDomains } from './sending-domains.ts'
 
-export type OurAddress = 'bounce' | 'complaint' | 'postmaster' | 'abuse'
+export type OurAddress = 'bounce' | 'complaint' | 'report' | 'postmaster' | 'abuse'
 
 /** Where feedback loops of mailbox providers are asked to send complaints: `fbl@<bounce host>`. */
 const FEEDBACK_LOOP = 'fbl'
+/** Where DMARC and TLS reports are asked for: `reports@<bounce host>`. */
+const REPORTS = 'reports'
 
-/** Knows which addresses are ours to take mail for: return paths that hold, the feedback loop, postmaster and abuse. */
+/** Knows which addresses are ours to take mail for: return paths that hold, the feedback loop, reports, postmaster and abuse. */
 export class Recogniser {
   readonly #domains: SendingDomains
   readonly #returnPaths: ReturnPaths
@@ -27,6 +29,7 @@ export class Recogniser {
     if (local === 'postmaster' || local === 'abuse') return { kind: local }
     if (this.#domains.byBounceHost(domain) === undefined) return null
     if (local === FEEDBACK_LOOP) return { kind: 'complaint' }
+    if (local === REPORTS) return { kind: 'report' }
     return this.#returnPaths.read(address).ok ? { kind: 'bounce' } : null
   }
 

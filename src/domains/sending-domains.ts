@@ -1,7 +1,7 @@
-import { createPrivateKey } from 'node:crypto'
-import { type Clock, EX, Fault, isoTime, newId } from '#base'
-import { type DkimKey, dkimRecordValue, generateDkimKey, parseAddress } from '#mail'
-import type { Records, Vault } from '#store'
+import { type Clock, EX, Fault } from '#base'
+import { type DkimKey, parseAddress } from '#mail'
+import type { Records, RecordsTables, Vault } from '#store'
+import { KeyRing, type PublishedKey } from './key-ring.ts'
 
 export type SendingDomain = {
   readonly name: string
@@ -11,48 +11,40 @@ export type SendingDomain = {
   readonly createdMs: number
 }
 
-/** A DKIM key as people see it: what to publish, never the private part. */
-export type PublishedKey = {
-  readonly selector: string
-  readonly algorithm: DkimKey['algorithm']
-  /** Name of the TXT record. */
-  readonly host: string
-  /** Value of the TXT record. */
-  readonly value: string
-}
-
-const PURPOSE = 'dkim-private-key'
-const ALGORITHMS = ['rsa-sha256', 'ed25519-sha256'] as const
-
 /** The domains mail may be sent for, and their keys. Kept in memory whole: an installation has hundreds, not millions. */
 export class SendingDomains {
   readonly #records: Records
-  readonly #vault: Vault
   readonly #clock: Clock
+  /** The keys of the domains, and their rotation. */
+  readonly keyRing: KeyRing
   readonly #domains = new Map<string, SendingDomain>()
   readonly #byBounceHost = new Map<string, SendingDomain>()
-  readonly #keys = new Map<string, Promise<readonly DkimKey[]>>()
 
   private constructor(records: Records, vault: Vault, clock: Clock) {
     this.#records = records
-    this.#vault = vault
     this.#clock = clock
+    this.keyRing = new KeyRing(records, vault, clock)
   }
 
   static async open(records: Records, vault: Vault, clock: Clock): Promise<SendingDomains> {
     const domains = new SendingDomains(records, vault, clock)
     for (const row of await records.read(records.query.selectFrom('domains').selectAll()))
-      domains.#remember({
-        name: row.name,
-        bounceHost: row.bounce_host,
-        active: row.active === 1,
-        createdMs: row.created_ms,
-      })
+      domains.#remember(sendingDomain(row))
     return domains
   }
 
   get(name: string): SendingDomain | undefined {
     return this.#domains.get(name)
+  }
+
+  /**
+   * The domain by either form of its name (`münchen.example`, `xn--mnchen-3ya.example`), in any case.
+   * @throws Fault `not-found`, `invalid-domain`
+   */
+  named(text: string): SendingDomain {
+    const domain = this.#domains.get(domainName(text, 'domain'))
+    if (domain !== undefined) return domain
+    throw unknownDomain(text)
   }
 
   byBounceHost(host: string): SendingDomain | undefined {
@@ -88,27 +80,13 @@ export class SendingDomains {
     const nowMs = this.#clock.now()
     const added: SendingDomain = { name: domain, bounceHost: host, active: true, createdMs: nowMs }
     const { query } = this.#records
-    const stamp = isoTime(nowMs).slice(0, 10).replaceAll('-', '')
-    const keys = await Promise.all(
-      ALGORITHMS.map(async (algorithm) => {
-        const made = await generateDkimKey(algorithm)
-        return query.insertInto('dkim_keys').values({
-          id: newId(nowMs),
-          domain,
-          selector: `rlv${stamp}${algorithm === 'rsa-sha256' ? 'r' : 'e'}`,
-          algorithm,
-          private_key: this.#vault.seal(made.privateKeyDer, PURPOSE),
-          public_key: made.publicKey,
-          created_ms: nowMs,
-          active: 1,
-        })
-      }),
-    )
+    const keys = await this.keyRing.insertPair(domain, 'signing', null)
     await this.#records.write(
       query.insertInto('domains').values({ name: domain, created_ms: nowMs, bounce_host: host, active: 1 }),
       ...keys,
     )
     this.#remember(added)
+    this.keyRing.forget(domain)
     return added
   }
 
@@ -118,58 +96,23 @@ export class SendingDomains {
     if (domain === undefined) return false
     const { query } = this.#records
     await this.#records.write(
-      query.deleteFrom('dkim_keys').where('domain', '=', name),
+      this.keyRing.deleteAll(name),
       query.deleteFrom('domains').where('name', '=', name),
+      query.deleteFrom('settings').where('name', '=', `dns-watch:${name}`),
     )
     this.#domains.delete(name)
     this.#byBounceHost.delete(domain.bounceHost)
-    this.#keys.delete(name)
+    this.keyRing.forget(name)
     return true
   }
 
-  /** The keys that sign for a domain, parsed once and kept; empty when the domain is not known. */
+  /** The keys that sign for a domain; empty when it is not known. */
   keysFor(name: string): Promise<readonly DkimKey[]> {
-    let keys = this.#keys.get(name)
-    if (keys === undefined) {
-      keys = this.#loadKeys(name)
-      this.#keys.set(name, keys)
-      keys.catch(() => this.#keys.delete(name))
-    }
-    return keys
+    return this.keyRing.keysFor(name)
   }
 
-  async publishedKeys(name: string): Promise<readonly PublishedKey[]> {
-    const rows = await this.#keyRows(name)
-    return rows.map((row) => ({
-      selector: row.selector,
-      algorithm: row.algorithm,
-      host: `${row.selector}._domainkey.${name}`,
-      value: dkimRecordValue(row.algorithm, row.public_key),
-    }))
-  }
-
-  async #loadKeys(name: string): Promise<readonly DkimKey[]> {
-    return (await this.#keyRows(name)).map((row) => ({
-      domain: name,
-      selector: row.selector,
-      algorithm: row.algorithm,
-      key: createPrivateKey({
-        key: Buffer.from(this.#vault.open(row.private_key, PURPOSE)),
-        format: 'der',
-        type: 'pkcs8',
-      }),
-    }))
-  }
-
-  #keyRows(name: string) {
-    return this.#records.read(
-      this.#records.query
-        .selectFrom('dkim_keys')
-        .selectAll()
-        .where('domain', '=', name)
-        .where('active', '=', 1)
-        .orderBy('algorithm', 'desc'),
-    )
+  publishedKeys(name: string): Promise<readonly PublishedKey[]> {
+    return this.keyRing.published(name)
   }
 
   #remember(domain: SendingDomain): void {
@@ -178,7 +121,24 @@ export class SendingDomains {
   }
 }
 
-function domainName(text: string, field: string): string {
+export function sendingDomain(row: RecordsTables['domains']): SendingDomain {
+  return { name: row.name, bounceHost: row.bounce_host, active: row.active === 1, createdMs: row.created_ms }
+}
+
+export function unknownDomain(text: string): Fault {
+  return new Fault(`there is no sending domain ${JSON.stringify(text)}`, {
+    code: 'not-found',
+    field: 'domain',
+    remedy: 'See those there are with: relevo domain list; add it with: relevo domain add',
+    exitCode: EX.NOINPUT,
+  })
+}
+
+/**
+ * A domain name as it is kept: lower case, A-labels.
+ * @throws Fault `invalid-domain`
+ */
+export function domainName(text: string, field: string): string {
   const parsed = parseAddress(`postmaster@${text.trim()}`)
   if (!parsed.ok || parsed.value.domain.startsWith('['))
     throw new Fault(`${JSON.stringify(text)} is not a domain name${parsed.ok ? '' : `: ${parsed.error.reason}`}`, {

@@ -28,6 +28,11 @@ export const EVENT_TYPES = [
   'provider-recovered',
   'breaker-opened',
   'breaker-closed',
+  'dns-record-lost',
+  'dns-record-restored',
+  'dkim-changed-over',
+  'dkim-change-over-waits',
+  'dkim-key-retired',
 ] as const
 export type EventType = (typeof EVENT_TYPES)[number]
 
@@ -120,6 +125,16 @@ export function feedbackEvent(
   facts: Facts,
 ): NewEvent {
   return make(type, atMs, about, facts)
+}
+
+/** Something about a sending domain's records or keys that people should know of. */
+export function domainEvent(
+  type: 'dns-record-lost' | 'dns-record-restored' | 'dkim-changed-over' | 'dkim-change-over-waits' | 'dkim-key-retired',
+  atMs: number,
+  domain: string,
+  detail: Readonly<Record<string, unknown>>,
+): NewEvent {
+  return make(type, atMs, null, { detail: { domain, ...detail } })
 }
 
 /** How a way of delivery stands has changed. */

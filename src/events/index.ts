@@ -3,6 +3,7 @@
 export {
   type About,
   deferredEvent,
+  domainEvent,
   EVENT_TYPES,
   type EventType,
   failedEvent,

@@ -6,6 +6,9 @@ type Key = {
   readonly algorithm: string
   readonly host: string
   readonly value: string
+  readonly state: string
+  readonly signs_from: string | null
+  readonly signed_until: string | null
 }
 type Domain = {
   readonly name: string
@@ -34,6 +37,9 @@ const add: Command = {
       ...(host === undefined ? {} : { bounce_host: host }),
     })
     invocation.out.record(added)
+    invocation.out.note(
+      `Next: publish its records (relevo dns records ${added.name}), then relevo dns verify ${added.name}`,
+    )
     return undefined
   },
 }
@@ -47,7 +53,7 @@ const list: Command = {
       domain: (row) => row.name,
       'bounce host': (row) => row.bounce_host,
       active: (row) => (row.active ? 'yes' : 'no'),
-      selectors: (row) => row.dkim.map((key) => key.selector),
+      selectors: (row) => row.dkim.filter((key) => key.state === 'signing').map((key) => key.selector),
       created: (row) => row.created_at,
     })
     return undefined

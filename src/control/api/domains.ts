@@ -1,9 +1,20 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { type Static, Type } from 'typebox'
-import type { SendingDomain, SendingDomains } from '#domains'
+import { Fault } from '#base'
+import {
+  cloudflareFile,
+  type DkimRotation,
+  type DnsInspector,
+  inspectionJson,
+  type PublishedKey,
+  route53Batch,
+  type SendingDomain,
+  type SendingDomains,
+  unknownDomain,
+  zoneFile,
+} from '#domains'
 import type { Audit } from '../audit.ts'
 import { identityOf, mayTouch } from '../identity.ts'
-import { notFound } from '../problem.ts'
 import { time } from '../times.ts'
 
 const NewDomain = Type.Object(
@@ -14,15 +25,45 @@ const NewDomain = Type.Object(
   { additionalProperties: false },
 )
 const ByName = Type.Object({ name: Type.String({ maxLength: 255 }) })
+const RecordsQuery = Type.Object(
+  {
+    format: Type.Optional(Type.Enum(['json', 'bind', 'cloudflare', 'route53'])),
+    lookup: Type.Optional(Type.Boolean({ description: 'False: without a look at the zone as it stands.' })),
+  },
+  { additionalProperties: false },
+)
+const Rotation = Type.Object(
+  {
+    at: Type.Optional(Type.String({ maxLength: 40, description: 'When the new keys sign (RFC 3339).' })),
+    now: Type.Optional(Type.Boolean({ description: 'The keys that wait sign at once.' })),
+    force: Type.Optional(Type.Boolean({ description: 'With now: although they do not stand in the DNS.' })),
+  },
+  { additionalProperties: false },
+)
 
-export function domainRoutes(app: FastifyInstance, domains: SendingDomains, audit: Audit): void {
+export type DomainParts = {
+  readonly domains: SendingDomains
+  readonly inspector: DnsInspector
+  readonly rotation: DkimRotation
+}
+
+/** Sending domains, their DNS records as they should stand and as they do, and their keys. */
+export function domainRoutes(app: FastifyInstance, parts: DomainParts, audit: Audit): void {
+  const { domains, inspector, rotation } = parts
+
+  function named(request: FastifyRequest<{ Params: Static<typeof ByName> }>): SendingDomain {
+    const domain = domains.named(request.params.name)
+    if (mayTouch(identityOf(request), domain.name)) return domain
+    throw unknownDomain(request.params.name)
+  }
+
   async function view(domain: SendingDomain) {
     return {
       name: domain.name,
       bounce_host: domain.bounceHost,
       active: domain.active,
       created_at: time(domain.createdMs),
-      dkim: await domains.publishedKeys(domain.name),
+      dkim: (await domains.publishedKeys(domain.name)).map(keyView),
     }
   }
 
@@ -51,22 +92,60 @@ export function domainRoutes(app: FastifyInstance, domains: SendingDomains, audi
   app.get<{ Params: Static<typeof ByName> }>(
     '/domains/:name',
     { schema: { params: ByName }, config: { permission: 'domains:read' } },
-    async (request) => {
-      const domain = domains.get(request.params.name.toLowerCase())
-      if (domain === undefined || !mayTouch(identityOf(request), domain.name))
-        throw notFound('sending domain', request.params.name)
-      return view(domain)
-    },
+    (request) => view(named(request)),
   )
 
   app.delete<{ Params: Static<typeof ByName> }>(
     '/domains/:name',
     { schema: { params: ByName }, config: { permission: 'domains:write' } },
     async (request, reply) => {
-      const name = request.params.name.toLowerCase()
-      if (!mayTouch(identityOf(request), name) || !(await domains.remove(name))) throw notFound('sending domain', name)
+      const { name } = named(request)
+      await domains.remove(name)
       await audit(request, 'domain.remove', name)
       return reply.code(204).send()
     },
   )
+
+  app.get<{ Params: Static<typeof ByName>; Querystring: Static<typeof RecordsQuery> }>(
+    '/domains/:name/dns-records',
+    { schema: { params: ByName, querystring: RecordsQuery }, config: { permission: 'domains:read' } },
+    async (request, reply) => {
+      const domain = named(request)
+      const keys = await domains.publishedKeys(domain.name)
+      const { format = 'json', lookup = true } = request.query
+      const inspection = lookup ? await inspector.inspect(domain, keys) : inspector.plan(domain, keys)
+      if (format === 'json') return inspectionJson(inspection)
+      if (format === 'route53') return reply.type('application/json').send(route53Batch(inspection))
+      return reply.type('text/plain').send(format === 'bind' ? zoneFile(inspection) : cloudflareFile(inspection))
+    },
+  )
+
+  app.post<{ Params: Static<typeof ByName>; Body: Static<typeof Rotation> | undefined }>(
+    '/domains/:name/dkim/rotate',
+    { schema: { params: ByName, body: Rotation }, config: { permission: 'domains:write' } },
+    async (request) => {
+      const domain = named(request)
+      const { at, now = false, force = false } = request.body ?? {}
+      const keys = now
+        ? await rotation.changeOverNow(domain, force)
+        : await rotation.begin(domain, at === undefined ? null : timeOf(at))
+      const view = keys.map(keyView)
+      await audit(request, 'dkim.rotate', domain.name, { after: view })
+      return { domain: domain.name, keys: view }
+    },
+  )
+}
+
+function keyView({ signsFromMs, signedUntilMs, ...key }: PublishedKey) {
+  return { ...key, signs_from: time(signsFromMs), signed_until: time(signedUntilMs) }
+}
+
+function timeOf(text: string): number {
+  const ms = /^\d{4}-\d\d-\d\dT/.test(text) ? Date.parse(text) : Number.NaN
+  if (Number.isFinite(ms)) return ms
+  throw new Fault(`${JSON.stringify(text)} is not a time`, {
+    code: 'invalid-request',
+    field: 'at',
+    remedy: 'Write it as 2026-12-01T06:00:00Z.',
+  })
 }

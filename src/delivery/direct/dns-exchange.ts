@@ -6,6 +6,14 @@ import type { Clock } from '#base'
 
 export type NameServer = { readonly address: string; readonly port: number }
 
+/** How a server is asked. Default: as a resolver, with its checks. */
+export type Asking = {
+  /** False: for what an authoritative server has itself. */
+  readonly recursive?: boolean
+  /** CD (RFC 4035 §3.2.2): the answer is wanted although DNSSEC says it is forged. */
+  readonly checkingDisabled?: boolean
+}
+
 /** Fits an Ethernet frame without fragments (DNS flag day 2020). */
 const UDP_BYTES = 1232
 const MAX_TCP_BYTES = 65_535
@@ -21,13 +29,17 @@ export async function exchange(
   type: RecordType,
   clock: Clock,
   timeoutMs: number,
+  { recursive = true, checkingDisabled = false }: Asking = {},
 ): Promise<Packet | null> {
   const id = randomInt(65_536)
   const question = dnsPacket.encode({
     type: 'query',
     id,
     // AD in a question asks for the AD bit of the answer (RFC 6840 §5.7).
-    flags: dnsPacket.RECURSION_DESIRED | dnsPacket.AUTHENTIC_DATA,
+    flags:
+      (recursive ? dnsPacket.RECURSION_DESIRED : 0) |
+      dnsPacket.AUTHENTIC_DATA |
+      (checkingDisabled ? dnsPacket.CHECKING_DISABLED : 0),
     questions: [{ type, name }],
     additionals: [
       {

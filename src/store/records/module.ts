@@ -27,7 +27,15 @@ DROP INDEX events_type;
 CREATE INDEX events_type ON events (type, seq);
 `
 
-const migrations: Migrations = [first, second]
+// Keys change over: the next one is published before it signs, the last one stays published after.
+const third = `
+ALTER TABLE dkim_keys ADD COLUMN state TEXT NOT NULL DEFAULT 'signing';
+ALTER TABLE dkim_keys ADD COLUMN signs_from_ms INTEGER;
+ALTER TABLE dkim_keys ADD COLUMN signed_until_ms INTEGER;
+ALTER TABLE dkim_keys DROP COLUMN active;
+`
+
+const migrations: Migrations = [first, second, third]
 
 /** The tables of records/schema.ts, always part of the store. */
 export const recordsWorker = { name: 'records', url: new URL('./worker.ts', import.meta.url), migrations }

@@ -12,14 +12,7 @@ export class Records {
 
   constructor(database: Database) {
     this.#database = database
-    this.query = new Kysely<RecordsTables>({
-      dialect: {
-        createAdapter: () => new SqliteAdapter(),
-        createDriver: () => new DummyDriver(),
-        createIntrospector: (db) => new SqliteIntrospector(db),
-        createQueryCompiler: () => new SqliteQueryCompiler(),
-      },
-    })
+    this.query = recordsQuery()
   }
 
   read<Row>(query: Compilable<Row>): Promise<Row[]> {
@@ -35,4 +28,16 @@ export class Records {
   write(...queries: readonly Compilable[]): Promise<readonly Written[]> {
     return this.#database.writeQueries(queries.map((query) => query.compile()))
   }
+}
+
+/** Builds and types queries, runs none. */
+export function recordsQuery(): Kysely<RecordsTables> {
+  return new Kysely<RecordsTables>({
+    dialect: {
+      createAdapter: () => new SqliteAdapter(),
+      createDriver: () => new DummyDriver(),
+      createIntrospector: (db) => new SqliteIntrospector(db),
+      createQueryCompiler: () => new SqliteQueryCompiler(),
+    },
+  })
 }

@@ -20,7 +20,10 @@ export interface RecordsTables {
     /** Base64 as it stands in the p= tag. */
     public_key: string
     created_ms: number
-    active: number
+    /** `next`: published, signs from `signs_from_ms` on; `retiring`: signed until `signed_until_ms`, still published. */
+    state: 'next' | 'signing' | 'retiring' | 'retired'
+    signs_from_ms: number | null
+    signed_until_ms: number | null
   }
   credentials: {
     id: string

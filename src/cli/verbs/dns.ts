@@ -1,0 +1,121 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { EX } from '#base'
+import type { Finding, InspectionJson } from '#domains'
+import { inspection } from '../inspection.ts'
+import { clean } from '../output.ts'
+import type { Command, Group, Invocation } from '../verb.ts'
+
+const FORMATS = ['table', 'bind', 'json', 'cloudflare', 'route53'] as const
+const EVERY_S = 30
+
+const records: Command = {
+  summary: 'Shows the records to publish for a sending domain',
+  operands: 'DOMAIN',
+  count: [1, 1],
+  options: {
+    format: { type: 'string', value: 'FORM', help: `${FORMATS.join(', ')} (default: table)` },
+    'no-lookup': { type: 'boolean', help: 'as if the zone were empty, without asking the DNS' },
+  },
+  help: `The zone is looked at as it stands: an SPF record is merged and not replaced, a DMARC record is kept. The column "do" says
+what is to be done: add, change, keep, remove, or ask (whoever gave you the address). bind is a zone file, cloudflare the file
+that Cloudflare imports, route53 a change batch for aws route53 change-resource-record-sets. Works without the daemon too.`,
+  async run(invocation) {
+    const { args, out } = invocation
+    const format = args.choice('format', FORMATS) ?? 'table'
+    const told = await inspection(invocation, args.operands[0]!, !args.flag('no-lookup'))
+    if (out.json || format === 'json') {
+      out.raw(`${JSON.stringify(told)}\n`)
+      return undefined
+    }
+    if (format !== 'table') {
+      const { cloudflareFile, inspectionOf, route53Batch, zoneFile } = await import('#domains')
+      const render = { bind: zoneFile, cloudflare: cloudflareFile, route53: route53Batch }[format]
+      out.raw(render(inspectionOf(told)))
+      return undefined
+    }
+    out.rows(told.records, {
+      name: (row) => row.name,
+      type: (row) => row.type,
+      do: (row) => row.action,
+      need: (row) => row.need,
+      value: (row) => row.value || '(the public address of this host)',
+      why: (row) => row.why,
+    })
+    for (const one of told.findings) out.note(`${one.name}: ${one.message}. ${one.remedy}`)
+    return undefined
+  },
+}
+
+const verify: Command = {
+  summary: 'Compares the DNS with what must stand there; exit code 1 while something is missing or wrong',
+  operands: 'DOMAIN',
+  count: [1, 1],
+  options: {
+    watch: { type: 'boolean', help: 'again and again until all is in order' },
+    interval: {
+      type: 'string',
+      value: 'SECONDS',
+      help: `with --watch: the wait between two looks (default: ${EVERY_S})`,
+    },
+  },
+  help: `Asks every authoritative name server of the zone and the resolver of this host. Of each record that is not in order it says what
+is wrong and what to publish. Works without the daemon too.`,
+  async run(invocation) {
+    const { args } = invocation
+    const name = args.operands[0]!
+    const everyS = args.whole('interval', 1, 86_400) ?? EVERY_S
+    if (!args.flag('watch')) {
+      const told = await inspection(invocation, name, true)
+      show(invocation, told)
+      return told.ready ? EX.OK : EX.FAILURE
+    }
+    const stopped = invocation.io.catchSignals()
+    for (let before = ''; !stopped.aborted; ) {
+      const told = await inspection(invocation, name, true)
+      // What has not changed since the last look is not shown again.
+      const now = JSON.stringify(told.records.map(({ id, name, verdict, findings }) => [id, name, verdict, findings]))
+      if (now !== before) show(invocation, told)
+      before = now
+      if (told.ready) return EX.OK
+      await pause(everyS * 1000, undefined, { signal: stopped }).catch(() => {})
+    }
+    return EX.FAILURE
+  },
+}
+
+function show({ out }: Invocation, told: InspectionJson): void {
+  if (out.json) {
+    out.raw(`${JSON.stringify(told)}\n`)
+    return
+  }
+  const lines: string[] = []
+  const say = (one: Finding): void => {
+    lines.push(`          ${one.level}: ${one.message} [${one.code}]`)
+    if (one.remedy !== '') lines.push(`          do: ${one.remedy}`)
+  }
+  for (const one of told.findings) {
+    lines.push(`${'zone'.padEnd(10)}${one.name}`)
+    say(one)
+  }
+  for (const record of told.records) {
+    lines.push(`${record.verdict.padEnd(10)}${record.type.padEnd(6)}${record.name}`)
+    for (const one of record.findings) say(one)
+    const publish = record.action === 'add' || record.action === 'change' || record.action === 'ask'
+    if (!publish || record.verdict === 'ok' || record.verdict === 'absent') continue
+    if (record.value === '') continue
+    for (const old of record.replaces) lines.push(`          instead of: ${old}`)
+    lines.push(`          publish: ${record.name} ${record.type} ${record.value}`)
+  }
+  const open = told.records.filter(({ need, verdict }) => need === 'required' && verdict !== 'ok').length
+  lines.push(
+    told.ready
+      ? `${told.domain}: all is in order`
+      : `${told.domain}: ${open} of ${told.records.filter(({ need }) => need === 'required').length} required records are not in order yet`,
+  )
+  out.raw(`${lines.map(clean).join('\n')}\n`)
+}
+
+export const dns: Group = {
+  summary: 'The DNS records of the sending domains.',
+  commands: { records, verify },
+}

@@ -1,0 +1,101 @@
+import { networkInterfaces } from 'node:os'
+import ipaddr from 'ipaddr.js'
+import type { Config } from '#config'
+import type { Inspection } from './check/finding.ts'
+import { inspectDomain, planOffline } from './check/inspect-domain.ts'
+import type { PublishedKey } from './key-ring.ts'
+import type { AskServer, NameServer } from './lookup/contract.ts'
+import { loadTemplates, type Template } from './records/template.ts'
+import type { DnsFacts } from './records/wanted.ts'
+import type { SendingDomain } from './sending-domains.ts'
+
+/** Of the configuration, what the records follow from. */
+export type DnsSettings = Pick<Config, 'hostname' | 'sources' | 'dns'>
+
+export type DnsInspectorParts = {
+  readonly settings: DnsSettings
+  readonly ask: AskServer
+  readonly resolvers: () => readonly NameServer[]
+  readonly templates?: readonly Template[]
+}
+
+/** The records of the sending domains, as they should stand and as they do. */
+export class DnsInspector {
+  readonly #parts: DnsInspectorParts
+  readonly #templates: readonly Template[]
+  readonly #running = new Map<string, Promise<Inspection>>()
+
+  constructor(parts: DnsInspectorParts) {
+    this.#parts = parts
+    this.#templates = parts.templates ?? loadTemplates()
+  }
+
+  /** The records, without a look at the zone. */
+  plan(domain: SendingDomain, keys: readonly PublishedKey[]): Inspection {
+    return planOffline(dnsFacts(domain, keys, this.#parts.settings), this.#templates)
+  }
+
+  /** The records as they stand now. Who asks for the same domain meanwhile gets the same answer. */
+  inspect(domain: SendingDomain, keys: readonly PublishedKey[]): Promise<Inspection> {
+    let running = this.#running.get(domain.name)
+    if (running === undefined) {
+      running = this.#inspect(domain, keys).finally(() => this.#running.delete(domain.name))
+      this.#running.set(domain.name, running)
+    }
+    return running
+  }
+
+  #inspect(domain: SendingDomain, keys: readonly PublishedKey[]): Promise<Inspection> {
+    const { settings, ask, resolvers } = this.#parts
+    return inspectDomain(dnsFacts(domain, keys, settings), this.#templates, {
+      ask,
+      resolvers: resolvers(),
+      authorityPort: settings.dns.authority_port,
+    })
+  }
+}
+
+/** @param keys every key of the domain, those that are retired too */
+export function dnsFacts(
+  domain: SendingDomain,
+  keys: readonly PublishedKey[],
+  { hostname, sources, dns }: DnsSettings,
+): DnsFacts {
+  const names = new Map<string, string[]>()
+  for (const { ehlo, address } of sources)
+    names.set(ehlo.toLowerCase(), [...(names.get(ehlo.toLowerCase()) ?? []), address])
+  const given = dns.public_addresses.length > 0 ? dns.public_addresses : null
+  const host = hostname.toLowerCase()
+  // Without sources the system chooses the address, and the host name is what is given in EHLO.
+  if (names.size === 0) names.set(host, [...(given ?? interfaceAddresses())])
+  else if (!names.has(host)) names.set(host, [])
+  const hosts = [...names].map(([name, addresses]) => ({
+    name,
+    addresses: [...new Set((names.size === 1 && given !== null ? given : addresses).filter(isPublic))],
+  }))
+  return {
+    domain: domain.name,
+    bounceHost: domain.bounceHost,
+    createdMs: domain.createdMs,
+    keys,
+    hostname: host,
+    hosts,
+    reportAddress:
+      dns.report_address !== ''
+        ? dns.report_address
+        : domain.bounceHost === ''
+          ? `postmaster@${host}`
+          : `reports@${domain.bounceHost}`,
+  }
+}
+
+function interfaceAddresses(): readonly string[] {
+  return Object.values(networkInterfaces()).flatMap((addresses) => (addresses ?? []).map(({ address }) => address))
+}
+
+/** Behind NAT the own addresses say nothing about how the world sees us. */
+function isPublic(address: string): boolean {
+  const parsed = ipaddr.isValid(address) ? ipaddr.parse(address) : null
+  // The addresses for documentation (RFC 5737) count as public: they stand for one.
+  return parsed !== null && (parsed.range() === 'unicast' || /^(?:192\.0\.2|198\.51\.100|203\.0\.113)\./.test(address))
+}
