@@ -224,16 +224,17 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
     log,
   })
   const lifetimeMs = config.delivery.lifetime * 1000
+  const dsnFor = makeSenderNotice({
+    policy: config.delivery.dsn,
+    hostname: config.hostname,
+    lifetimeMs,
+    content: (id) => queue.content(id),
+  })
   const concluder = makeConcluder({
     config: config.delivery,
     rules,
     nextDueMs: (question) => nextDueMs(config.delivery, question),
-    dsnFor: makeSenderNotice({
-      policy: config.delivery.dsn,
-      hostname: config.hostname,
-      lifetimeMs,
-      content: (id) => queue.content(id),
-    }),
+    dsnFor,
   })
   const mailboxProviderOf = (domain: string, hosts: readonly string[] = []): string =>
     shaping.mailboxProviderOf(domain, hosts)
@@ -307,6 +308,7 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
     forwardTo: config.inbound.forward_to,
     hostname: config.hostname,
     lifetimeMs,
+    dsnFor,
     sandbox: sandboxed,
     onSuppressed: () => suppressions.wroteElsewhere(),
     clock,

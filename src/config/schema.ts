@@ -228,8 +228,13 @@ export const ConfigSchema = Type.Object(
         [],
         'dns-server',
       ),
+      delay_notice: seconds(
+        'A sender that asked to be told of delay (NOTIFY=DELAY, RFC 3461) is told once, when a message will wait longer than this. 0: never.',
+        14_400,
+        0,
+      ),
       dsn: choice(
-        'When a sender gets a delivery status notification for a final failure: "requested" if the client asked by NOTIFY, "failure" always unless NOTIFY says otherwise, "never".',
+        'When a sender gets a delivery status notification: "requested" if the client asked by NOTIFY, "failure" also of each final failure where it said nothing, "never".',
         ['requested', 'failure', 'never'],
         'requested',
       ),

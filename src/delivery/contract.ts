@@ -23,7 +23,8 @@ export type Stage =
 
 /** How one recipient came out of one attempt. A value, never an exception. */
 export type RecipientResult =
-  | { readonly kind: 'delivered'; readonly reply: Reply }
+  /** `peerNotifies`: it offered DSN and was passed what the sender asked for, so success is its to tell (RFC 3461 §5.2.2). */
+  | { readonly kind: 'delivered'; readonly reply: Reply; readonly peerNotifies: boolean }
   /** A permanent answer about this message or recipient (5yz), or a permanent DNS answer (NXDOMAIN, null MX). */
   | {
       readonly kind: 'refused'

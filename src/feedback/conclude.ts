@@ -6,6 +6,7 @@ import type {
   Claim,
   ClaimedRecipient,
   CounterMove,
+  MessageHead,
   NewEvent,
   NewMessage,
   NewSuppression,
@@ -31,10 +32,11 @@ export type RetryQuestion = {
   readonly retryAfterMs: number | null
 }
 
-/** A failure that somebody may want to be told of by DSN. */
-export type Failure = {
-  readonly claim: Claim
-  readonly recipient: ClaimedRecipient
+/** Something that the sender of a message may want to be told of by DSN. */
+export type Notice = {
+  readonly message: MessageHead
+  readonly recipient: Pick<ClaimedRecipient, 'key' | 'address' | 'notify' | 'originalRecipient'>
+  readonly action: 'failed' | 'delayed' | 'relayed' | 'delivered' | 'expanded'
   readonly status: string
   readonly diagnostic: string
   readonly remoteHost: string
@@ -42,11 +44,11 @@ export type Failure = {
 }
 
 export type ConcludeParts = {
-  readonly config: Pick<Config['delivery'], 'max_attempts' | 'uncertain_attempts'>
+  readonly config: Pick<Config['delivery'], 'max_attempts' | 'uncertain_attempts' | 'delay_notice' | 'lifetime'>
   classify(reply: Reply | null, stage: string, reason: string): Classified
   nextDueMs(question: RetryQuestion): number
-  /** The DSN for a final failure, or null when none is wanted. */
-  dsnFor(failure: Failure): Promise<NewMessage | null>
+  /** The DSN, or null when none is wanted. */
+  dsnFor(notice: Notice): Promise<NewMessage | null>
 }
 
 export type Conclude = (
@@ -70,7 +72,7 @@ export function makeConclude(parts: ConcludeParts): Conclude {
   return function conclude(claim, recipient, result, context) {
     switch (result.kind) {
       case 'delivered':
-        return delivered(claim, recipient, result.reply, context)
+        return delivered(parts, claim, recipient, result, context)
       case 'refused':
         return refused(parts, claim, recipient, result, context)
       case 'deferred':
@@ -108,7 +110,13 @@ export function makeExpire(parts: ConcludeParts) {
   }
 }
 
-function delivered(claim: Claim, recipient: ClaimedRecipient, reply: Reply, context: ConcludeContext): Settlement {
+function delivered(
+  parts: ConcludeParts,
+  claim: Claim,
+  recipient: ClaimedRecipient,
+  { reply, peerNotifies }: Extract<RecipientResult, { kind: 'delivered' }>,
+  context: ConcludeContext,
+): Settlement | Promise<Settlement> {
   const { provider, trace, nowMs } = context
   const event = sentEvent(nowMs, aboutOf(claim, recipient), {
     provider: provider.name,
@@ -120,7 +128,7 @@ function delivered(claim: Claim, recipient: ClaimedRecipient, reply: Reply, cont
     sendMs: trace === null ? 0 : Math.round(trace.endedMs - trace.startedMs),
     maybeDuplicate: recipient.maybeDuplicate,
   })
-  return {
+  const settlement: Settlement = {
     ...base(claim, recipient, context),
     to: 'sent',
     reason: 'delivered',
@@ -128,6 +136,20 @@ function delivered(claim: Claim, recipient: ClaimedRecipient, reply: Reply, cont
     events: [event],
     counters: context.counters.map((counter): CounterMove => ({ ...counter, delta: 1 })),
   }
+  if (peerNotifies || !recipient.notify?.includes('success')) return settlement
+  // RFC 3461 §5.2.2: a host that offers no DSN will not tell, so that it was passed on is told here.
+  return telling(parts, settlement, {
+    ...{ message: claim.message, recipient, action: 'relayed', nowMs },
+    // RFC 3463 §2: a success without a detail of its own
+    status: '2.0.0',
+    diagnostic: `${reply.code} ${reply.text}`,
+    remoteHost: trace?.remoteHost ?? '',
+  })
+}
+
+/** The settlement with the notice in it, so that both are kept or neither. */
+async function telling(parts: ConcludeParts, settlement: Settlement, notice: Notice): Promise<Settlement> {
+  return { ...settlement, spawn: await parts.dsnFor(notice) }
 }
 
 function refused(
@@ -142,7 +164,7 @@ function refused(
   if (aboutUs && context.provider.kind === 'own' && recipient.attempts + 1 < BLOCKED_ATTEMPTS) {
     const dueMs = context.nowMs + BLOCKED_RETRY_MS * (recipient.attempts + 1)
     if (dueMs < claim.message.expiresMs)
-      return waiting(claim, recipient, context, {
+      return waiting(parts, claim, recipient, context, {
         reason: 'blocked',
         dueMs,
         countsAsAttempt: true,
@@ -190,7 +212,7 @@ function deferred(
     infrastructure: result.infrastructure,
     retryAfterMs: result.retryAfterMs ?? null,
   })
-  return waiting(claim, recipient, context, {
+  return waiting(parts, claim, recipient, context, {
     reason: result.reply === null || classified.class === 'unclassified' ? result.reason : classified.class,
     // Due at the end of its lifetime at the latest: that claim ends it.
     dueMs: Math.min(wantedMs, claim.message.expiresMs),
@@ -221,7 +243,7 @@ function uncertain(
       classified,
       stage: result.stage,
     })
-  return waiting(claim, recipient, context, {
+  return waiting(parts, claim, recipient, context, {
     reason: result.reason,
     dueMs: Math.min(
       parts.nextDueMs({
@@ -252,7 +274,13 @@ type Waiting = {
   readonly status: string
 }
 
-function waiting(claim: Claim, recipient: ClaimedRecipient, context: ConcludeContext, why: Waiting): Settlement {
+function waiting(
+  parts: ConcludeParts,
+  claim: Claim,
+  recipient: ClaimedRecipient,
+  context: ConcludeContext,
+  why: Waiting,
+): Settlement | Promise<Settlement> {
   const reply = why.reply === null ? '' : `${why.reply.code} ${why.reply.text}`
   const event = deferredEvent(context.nowMs, aboutOf(claim, recipient), {
     provider: context.provider.name,
@@ -263,7 +291,7 @@ function waiting(claim: Claim, recipient: ClaimedRecipient, context: ConcludeCon
     reply: reply.slice(0, 500),
     dueMs: why.dueMs,
   })
-  return {
+  const settlement: Settlement = {
     ...base(claim, recipient, context),
     to: 'deferred',
     dueMs: why.dueMs,
@@ -273,6 +301,27 @@ function waiting(claim: Claim, recipient: ClaimedRecipient, context: ConcludeCon
     attempt: attemptOf(context, why.stage, why.reply, why.classified.class, true),
     events: [event],
   }
+  if (!isLate(parts.config, claim.message, recipient, why.dueMs)) return settlement
+  return telling(parts, settlement, {
+    ...{ message: claim.message, recipient, action: 'delayed', nowMs: context.nowMs },
+    status: why.status,
+    diagnostic: reply || why.reason,
+    remoteHost: context.trace?.remoteHost ?? '',
+  })
+}
+
+/**
+ * Whether the next try comes later than a sender that asked for it waits without a word. Counted from when the first
+ * attempt might start: mail that was handed in for later is not late before its time.
+ */
+function isLate(
+  { delay_notice: delay, lifetime }: ConcludeParts['config'],
+  { acceptedMs, expiresMs }: MessageHead,
+  { notify }: ClaimedRecipient,
+  dueMs: number,
+): boolean {
+  if (delay === 0 || !notify?.includes('delay') || dueMs >= expiresMs) return false
+  return dueMs >= Math.max(acceptedMs, expiresMs - lifetime * 1000) + delay * 1000
 }
 
 type Ended = {
@@ -304,8 +353,7 @@ async function ended(
     reply: end.diagnostic.slice(0, 500),
   })
   const spawn = await parts.dsnFor({
-    claim,
-    recipient,
+    ...{ message: claim.message, recipient, action: 'failed' },
     status: end.status,
     diagnostic: end.diagnostic,
     remoteHost: context.trace?.remoteHost ?? '',

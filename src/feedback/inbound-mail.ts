@@ -4,6 +4,7 @@ import { type About, feedbackEvent } from '#events'
 import { composeForward, parseAddress } from '#mail'
 import type { NewEvent, NewMessage, NewSuppression, Queue, QueueRow } from '#queue'
 import type { Records, RecordsTables } from '#store'
+import type { Notice } from './conclude.ts'
 import type { Report, ReportedRecipient } from './report.ts'
 
 export type InboundMailParts = {
@@ -18,6 +19,8 @@ export type InboundMailParts = {
   readonly forwardTo: string
   readonly hostname: string
   readonly lifetimeMs: number
+  /** The DSN for the sender, or null when none is wanted. */
+  dsnFor(notice: Notice): Promise<NewMessage | null>
   readonly sandbox: boolean
   /** Suppressions were committed: look-ups must not answer from before. */
   onSuppressed(): void
@@ -154,12 +157,27 @@ export class InboundMail {
     const event = { ...feedbackEvent(type, nowMs, about, facts), id: row.id }
     const dead = report.kind === 'bounce' && reported?.hard === true
     await this.#note(event, dead ? [suppressionOf(queueRow, 'hard-bounce', 'everything', facts, nowMs)] : [])
+    await this.#tellSender(queueRow, report, reported)
     return {
       found: report.kind,
       led_to: dead ? `${type}, suppressed` : type,
       message_id: queueRow.id,
       recipient: about.recipient,
     }
+  }
+
+  /** Our return path stands where the sender's stood, so what it asked to be told of (RFC 3461 §4.1) comes here and is told on. */
+  async #tellSender(row: QueueRow, { kind }: Report, reported: ReportedRecipient | null): Promise<void> {
+    const action = actionOf(kind, reported)
+    if (action === null) return
+    const notice = await this.#parts.dsnFor({
+      ...{ message: row, recipient: row.recipient, action, nowMs: this.#parts.clock.now() },
+      // RFC 3463 §2: nothing more is known than its class
+      status: reported?.status ?? { failed: '5.0.0', delayed: '4.0.0' }[action as string] ?? '2.0.0',
+      diagnostic: reported?.diagnostic ?? '',
+      remoteHost: '',
+    })
+    if (notice !== null) await this.#parts.queue.accept(notice, [])
   }
 
   /** Complaints come to the feedback address with the original inside; its return path says whom it was for. */
@@ -242,6 +260,14 @@ export class InboundMail {
     }
     return message?.recipients.length === 1 ? { queueRow: named, reported: report.recipients[0] ?? null } : null
   }
+}
+
+/** What a report says became of the recipient, as a DSN says it; null: nothing that a sender asks for. */
+function actionOf(kind: Report['kind'], reported: ReportedRecipient | null): Notice['action'] | null {
+  if (kind === 'bounce') return 'failed'
+  if (kind === 'delay') return 'delayed'
+  if (kind !== 'success') return null
+  return reported?.action === 'relayed' || reported?.action === 'expanded' ? reported.action : 'delivered'
 }
 
 function aboutOf(row: QueueRow): About {

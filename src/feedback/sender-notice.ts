@@ -2,7 +2,7 @@ import { newId } from '#base'
 import type { Config } from '#config'
 import { composeDsn, parseAddress, splitMessage } from '#mail'
 import type { NewMessage } from '#queue'
-import type { Failure } from './conclude.ts'
+import type { Notice } from './conclude.ts'
 
 export type SenderNoticeParts = {
   readonly policy: Config['delivery']['dsn']
@@ -12,13 +12,20 @@ export type SenderNoticeParts = {
   content(messageId: string): Promise<Buffer>
 }
 
-/** The DSN for a final failure (RFC 3461 §5.2.3), born in the settlement that ends the recipient; null when none is wanted. */
-export function makeSenderNotice(parts: SenderNoticeParts): (failure: Failure) => Promise<NewMessage | null> {
-  return async function noticeOf(failure) {
-    const { message } = failure.claim
-    const { recipient, nowMs } = failure
+const SUBJECTS = {
+  failed: 'Delivery failed',
+  delayed: 'Delivery delayed',
+  relayed: 'Passed on',
+  delivered: 'Delivered',
+  expanded: 'Delivered to a list',
+} as const satisfies Record<Notice['action'], string>
+
+/** The DSN for what became of a recipient (RFC 3461 §5.2, §6), born in the settlement that says so; null when none is wanted. */
+export function makeSenderNotice(parts: SenderNoticeParts): (notice: Notice) => Promise<NewMessage | null> {
+  return async function noticeOf(notice) {
+    const { message, recipient, action, nowMs } = notice
     // RFC 5321 §4.5.5: never about mail with the null reverse-path.
-    if (message.reversePath === '' || !isWanted(parts.policy, recipient.notify)) return null
+    if (message.reversePath === '' || !isWanted(parts.policy, action, recipient.notify)) return null
     const sender = parseAddress(message.reversePath)
     if (!sender.ok) return null
     const content = await parts.content(message.id).catch(() => null)
@@ -31,17 +38,19 @@ export function makeSenderNotice(parts: SenderNoticeParts): (failure: Failure) =
       envelopeId: message.envelopeId,
       arrivalMs: message.acceptedMs,
       originalHeader: content === null ? null : splitMessage(content).header,
-      originalContent: message.ret === 'full' ? content : null,
+      // RFC 3461 §4.3: RET is about failures; nobody is sent all of a message that arrived.
+      originalContent: message.ret === 'full' && action === 'failed' ? content : null,
       originalSubject: message.subject,
       recipients: [
         {
           finalRecipient: recipient.address,
           originalRecipient: recipient.originalRecipient,
-          action: 'failed',
-          status: failure.status,
-          remoteMta: failure.remoteHost,
-          diagnostic: failure.diagnostic,
+          action,
+          status: notice.status,
+          remoteMta: notice.remoteHost,
+          diagnostic: notice.diagnostic,
           lastAttemptMs: nowMs,
+          ...(action === 'delayed' ? { retryUntilMs: message.expiresMs } : {}),
         },
       ],
     })
@@ -53,7 +62,7 @@ export function makeSenderNotice(parts: SenderNoticeParts): (failure: Failure) =
       content: raw,
       messageIdHeader: `<${id}@${parts.hostname}>`,
       headerFrom: `MAILER-DAEMON@${parts.hostname}`,
-      subject: 'Delivery failed',
+      subject: SUBJECTS[action],
       priority: 'normal',
       sandbox: message.sandbox,
       expiresMs: nowMs + parts.lifetimeMs,
@@ -61,12 +70,28 @@ export function makeSenderNotice(parts: SenderNoticeParts): (failure: Failure) =
       submitter: 'system',
       tags: [],
       metadata: {},
+      // Of each of the three a sender is told once, however often it is tried again or reported.
+      idempotency: { scope: `${ASKED[action]}-notice`, key: String(recipient.key), fingerprint: '' },
       recipients: [{ address: sender.value.text, domain: sender.value.domain, notify: ['never'] }],
     }
   }
 }
 
-function isWanted(policy: Config['delivery']['dsn'], notify: readonly string[] | null): boolean {
+/** What NOTIFY calls it. */
+const ASKED = {
+  failed: 'failure',
+  delayed: 'delay',
+  relayed: 'success',
+  delivered: 'success',
+  expanded: 'success',
+} as const satisfies Record<Notice['action'], string>
+
+/** RFC 3461 §4.1: of success and delay only who asked for it is told here; of failure by the policy where nobody said. */
+function isWanted(
+  policy: Config['delivery']['dsn'],
+  action: Notice['action'],
+  notify: readonly string[] | null,
+): boolean {
   if (policy === 'never') return false
-  return notify === null ? policy === 'failure' : notify.includes('failure')
+  return notify === null ? action === 'failed' && policy === 'failure' : notify.includes(ASKED[action])
 }

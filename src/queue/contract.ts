@@ -181,7 +181,7 @@ export type Settlement = {
   readonly events: readonly NewEvent[]
   readonly suppressions: readonly NewSuppression[]
   readonly counters: readonly CounterMove[]
-  /** A message born of this outcome (a DSN), accepted in the same transaction. */
+  /** A message born of this (a DSN), accepted in the same transaction unless one with its idempotency key was. */
   readonly spawn: NewMessage | null
 }
 
@@ -225,6 +225,9 @@ export type RecipientView = {
   readonly uncertain: number
   readonly maybeDuplicate: boolean
   readonly settledMs: number | null
+  /** What the sender wants to be told (RFC 3461 §4.1, §4.2). */
+  readonly notify: readonly Notify[] | null
+  readonly originalRecipient: string | null
 }
 
 export type QueueRow = MessageHead & { readonly recipient: RecipientView }

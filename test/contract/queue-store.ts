@@ -318,6 +318,23 @@ export async function queueStoreSuite(t: Test, driver: QueueDriver): Promise<voi
     t.equal((await opened.store.message(dsn.id))?.recipients[0]?.state, 'ready')
   })
 
+  await t.test('a message born of a settlement is born once for its key', async (t) => {
+    const { open } = await fresh(t)
+    await using opened = await open()
+    const { store } = opened
+    const { due } = await store.accept(message(['user@a.example']), [])
+    const born: string[] = []
+    for (let turn = 0; turn < 3; turn++) {
+      const [claim] = await store.lease(keysOf(due), 'node', T0 + turn, T0 + LEASE_MS)
+      const idempotency = { scope: 'delay-notice', key: '7', fingerprint: '' }
+      const spawn = message(['app@sender.example'], { idempotency })
+      const settled = await store.settle([settlement(claim!, 'deferred', { dueMs: T0 + turn + 1, spawn })])
+      t.same(settled.results, [{ kind: 'settled' }], 'the settlement holds in any case')
+      if ((await store.message(spawn.id)) !== null) born.push(spawn.id)
+    }
+    t.equal(born.length, 1)
+  })
+
   await t.test('one settlement of many that cannot be written undoes them all, and leaves no trace', async (t) => {
     const { open } = await fresh(t)
     const mails = [message(['one@a.example'], { content: body('large', LARGE) }), message(['two@a.example'])]

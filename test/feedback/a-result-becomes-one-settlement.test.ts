@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { ConcludeContext, RecipientResult } from '#delivery'
-import { type Failure, loadReplyRules, makeConcluder, makeSenderNotice, readReport } from '#feedback'
+import { loadReplyRules, makeConcluder, makeSenderNotice, type Notice, readReport } from '#feedback'
 import type { Claim, ClaimedRecipient, MessageHead, NewMessage, Settlement } from '#queue'
 
 const rules = loadReplyRules(new URL('../../config/replies.toml', import.meta.url).pathname)
@@ -61,9 +61,19 @@ type Setting = {
   readonly context?: Partial<ConcludeContext>
   readonly policy?: 'failure' | 'requested' | 'never'
   readonly maxAttempts?: number
+  readonly delayNotice?: number
+  readonly waitMs?: number
 }
 
-function rig({ message, recipient, context, policy = 'failure', maxAttempts = 0 }: Setting) {
+function rig({
+  message,
+  recipient,
+  context,
+  policy = 'failure',
+  maxAttempts = 0,
+  delayNotice = 14_400,
+  waitMs = 300_000,
+}: Setting) {
   const whom = { ...RECIPIENT, ...recipient }
   const claim: Claim = { message: { ...HEAD, ...message }, recipients: [whom] }
   const noticeOf = makeSenderNotice({
@@ -72,14 +82,14 @@ function rig({ message, recipient, context, policy = 'failure', maxAttempts = 0 
     lifetimeMs: HOUR_MS,
     content: async () => CONTENT,
   })
-  const told: Failure[] = []
+  const told: Notice[] = []
   const concluder = makeConcluder({
-    config: { max_attempts: maxAttempts, uncertain_attempts: 3 },
+    config: { max_attempts: maxAttempts, uncertain_attempts: 3, delay_notice: delayNotice, lifetime: 25 * 3600 },
     rules,
-    nextDueMs: (question) => NOW_MS + 300_000 + (question.infrastructure ? 1 : 0),
-    dsnFor: async (failure) => {
-      told.push(failure)
-      return noticeOf(failure)
+    nextDueMs: (question) => NOW_MS + waitMs + (question.infrastructure ? 1 : 0),
+    dsnFor: async (notice) => {
+      told.push(notice)
+      return noticeOf(notice)
     },
   })
   const at = { ...CONTEXT, ...context }
@@ -100,11 +110,16 @@ function deferred(text: string, infrastructure = false): RecipientResult {
   return { kind: 'deferred', stage: 'rcpt', reply, reason: 'deferred', status: '4.2.0', infrastructure }
 }
 
+const TAKEN: RecipientResult = {
+  kind: 'delivered',
+  reply: { code: 250, enhanced: '2.0.0', text: 'queued as 17' },
+  peerNotifies: false,
+}
 const DEAD = refused(550, '5.1.1', 'User unknown')
 
 await t.test('a delivery is one sent state, one attempt, one event and the counters', async (t) => {
   const one = rig({ message: { priority: 'urgent' } })
-  const got = await one.conclude({ kind: 'delivered', reply: { code: 250, enhanced: '2.0.0', text: 'queued' } })
+  const got = await one.conclude(TAKEN)
   t.match(got, {
     messageId: HEAD.id,
     key: 7,
@@ -276,6 +291,61 @@ await t.test('the sender is told when the policy or its own NOTIFY says so, and 
   t.match(Buffer.from(whole!.content).toString(), /Original-Envelope-Id: e-1[\s\S]*Thank you\./)
   const header = await spawned({ message: { ret: 'hdrs' } })
   t.notMatch(Buffer.from(header!.content).toString(), /Thank you\./)
+})
+
+await t.test('a sender that asked is told of success by the last host that can tell, RFC 3461 §5.2.2', async (t) => {
+  const asked: Setting = { recipient: { notify: ['success', 'failure'], originalRecipient: 'rfc822;ana@old.example' } }
+  const got = await rig({ ...asked, policy: 'requested', message: { ret: 'full', envelopeId: 'e-1' } }).conclude(TAKEN)
+  t.match(got, { to: 'sent', counters: [{ delta: 1 }] }, 'the outcome is the same')
+  const text = Buffer.from(got.spawn!.content).toString()
+  t.match(
+    text,
+    /Final-Recipient: rfc822; Ana@example\.org\r\nAction: relayed\r\nStatus: 2\.0\.0\r\nRemote-MTA: dns; mx\.example/,
+  )
+  t.match(text, /Original-Envelope-Id: e-1/)
+  t.match(text, /Original-Recipient: rfc822;ana@old\.example/)
+  t.match(text, /Diagnostic-Code: smtp; 250 queued as 17/)
+  t.notMatch(text, /Thank you\./, 'RET=FULL is about failures, RFC 3461 §4.3')
+  t.equal(readReport(got.spawn!.content, rules).kind, 'success', 'and suppresses nobody')
+  t.match(got.spawn, { reversePath: '', recipients: [{ address: 'shop@sending.example', notify: ['never'] }] })
+
+  const passedOn = await rig(asked).conclude({ ...TAKEN, peerNotifies: true } as RecipientResult)
+  t.equal(passedOn.spawn, null, 'a host that offers DSN tells by itself')
+  const none: readonly [string, Setting][] = [
+    ['nobody asked', {}],
+    ['failure alone was asked for', { recipient: { notify: ['failure', 'delay'] } }],
+    ['never', { recipient: { notify: ['never'] } }],
+    ['the null sender', { ...asked, message: { reversePath: '' } }],
+    ['the policy', { ...asked, policy: 'never' }],
+  ]
+  for (const [why, setting] of none) t.equal((await rig(setting).conclude(TAKEN)).spawn, null, why)
+})
+
+await t.test('a sender that asked is told of delay when the next try comes too late', async (t) => {
+  const asked: Setting = { recipient: { notify: ['failure', 'delay'] } }
+  const late = 3 * HOUR_MS + 60_000
+  const got = await rig({ ...asked, waitMs: late }).conclude(deferred('busy'))
+  t.match(got, { to: 'deferred', dueMs: NOW_MS + late })
+  const text = Buffer.from(got.spawn!.content).toString()
+  t.match(text, /Action: delayed\r\nStatus: 4\.2\.0\r\n/)
+  t.match(text, /Will-Retry-Until: Thu, 05 Mar 2026 00:00:00 \+0000/)
+  t.match(text, /You need not send it\s+again/)
+  t.equal(readReport(got.spawn!.content, rules).kind, 'delay')
+  t.match(got.spawn?.idempotency, { scope: 'delay-notice', key: '7' }, 'once')
+  const unsure = await rig({ ...asked, waitMs: late }).conclude({ kind: 'uncertain', stage: 'dot', reason: 'lost' })
+  t.match(unsure, { to: 'deferred', ambiguous: true, spawn: { subject: 'Delivery delayed' } })
+
+  const none: readonly [string, Setting][] = [
+    ['it is tried again in time', { ...asked, waitMs: late - 120_000 }],
+    ['nobody asked', { waitMs: late }],
+    ['failure alone was asked for', { recipient: { notify: ['failure'] }, waitMs: late }],
+    ['switched off', { ...asked, waitMs: late, delayNotice: 0 }],
+    ['the null sender', { ...asked, waitMs: late, message: { reversePath: '' } }],
+    // Its lifetime began with the time it was handed in for, two hours from now.
+    ['not due before', { ...asked, waitMs: late, message: { expiresMs: NOW_MS + 27 * HOUR_MS } }],
+    ['it ends before', { ...asked, waitMs: late, message: { expiresMs: NOW_MS + 2 * HOUR_MS } }],
+  ]
+  for (const [why, setting] of none) t.equal((await rig(setting).conclude(deferred('busy'))).spawn, null, why)
 })
 
 await t.test('routing sees the class of what was answered', async (t) => {

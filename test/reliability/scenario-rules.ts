@@ -87,7 +87,10 @@ function notices({ recipients, copies }: Aftermath): string[] {
       row.reverse_path !== '' &&
       (row.notify === null || row.notify.includes('failure')),
   ).length
-  const made = new Set(recipients.filter((row) => row.submitter === 'system').map((row) => row.id)).size
+  const made = (subject: string): number =>
+    recipients.filter((row) => row.submitter === 'system' && row.subject === subject).length
+  const asked = (what: string): number =>
+    recipients.filter((row) => row.reverse_path !== '' && row.notify?.includes(what)).length
   const failures = new Map<string, Set<string>>()
   for (const { content, messageId } of copies) {
     const text = content.toString('latin1')
@@ -96,7 +99,10 @@ function notices({ recipients, copies }: Aftermath): string[] {
     failures.set(about, (failures.get(about) ?? new Set()).add(messageId))
   }
   for (const [about, ids] of failures) if (ids.size > 1) wrong.push(`the sender was told ${ids.size} times of ${about}`)
-  if (made !== wanted) wrong.push(`${wanted} failures were to be told, ${made} notices were made`)
+  const failed = made('Delivery failed')
+  if (failed !== wanted) wrong.push(`${wanted} failures were to be told, ${failed} notices were made`)
+  if (made('Delivery delayed') > asked('delay')) wrong.push('more delays were told than asked for')
+  if (made('Passed on') > asked('success')) wrong.push('more successes were told than asked for')
   return wrong
 }
 

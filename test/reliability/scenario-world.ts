@@ -52,6 +52,7 @@ export type SeenRecipient = {
   readonly expires_ms: number
   readonly notify: string | null
   readonly reverse_path: string
+  readonly subject: string
 }
 
 /** What is left when all is over: for the rules of scenario-rules.ts. */
@@ -454,7 +455,7 @@ export class ScenarioWorld {
     )
     const recipients = await all<Omit<SeenRecipient, 'state'> & { state: number }>(
       `SELECT r.key, m.id, m.submitter, r.address, r.state, r.reason, r.uncertain, r.maybe_duplicate, r.settled_ms,
-         m.expires_ms, r.notify, m.reverse_path
+         m.expires_ms, r.notify, m.reverse_path, m.subject
        FROM recipients r JOIN messages m ON m.key = r.message`,
     )
     return {

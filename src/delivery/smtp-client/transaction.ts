@@ -183,7 +183,7 @@ async function sendContent(wire: Wire, t: Transaction, peer: Peer): Promise<Reci
   wire.phase(peer.deadlines.dotMs)
   const reply = await wire.reply()
   if (reply === null) return uncertain(wire, 'dot')
-  if (reply.code < 300) return { kind: 'delivered', reply: shown(reply) }
+  if (reply.code < 300) return { kind: 'delivered', reply: shown(reply), peerNotifies: peer.offered.has('DSN') }
   if (reply.code < 400) {
     wire.end('protocol-error', `${reply.code} in answer to the content`)
     return uncertain(wire, 'dot')

@@ -7,13 +7,15 @@ export type DsnRecipient = {
   readonly finalRecipient: string
   /** ORCPT as decoded: `rfc822;user@example`. */
   readonly originalRecipient: string | null
-  readonly action: 'failed' | 'delayed' | 'relayed'
+  readonly action: 'failed' | 'delayed' | 'relayed' | 'delivered' | 'expanded'
   readonly status: string
   /** Host that said so; empty: none was reached. */
   readonly remoteMta: string
   /** What it said, untrusted. */
   readonly diagnostic: string
   readonly lastAttemptMs: number
+  /** For `delayed`: until when it is tried. */
+  readonly retryUntilMs?: number
 }
 
 export type DsnOptions = {
@@ -45,6 +47,8 @@ const TITLES = {
   failed: 'Your message was not delivered',
   delayed: 'Your message is delayed',
   relayed: 'Your message was passed on',
+  delivered: 'Your message was delivered',
+  expanded: 'Your message was delivered to a list',
 }
 
 /**
@@ -129,6 +133,8 @@ function people(options: DsnOptions): string[] {
       failed: 'could not be delivered and will not be tried again',
       delayed: 'has not been delivered yet; it is still being tried',
       relayed: 'was passed on to a host that sends no confirmations',
+      delivered: 'was delivered',
+      expanded: 'was delivered to a list, whose members are not reported on',
     }[recipient.action]
     lines.push(
       ...wrapWords(
@@ -136,7 +142,11 @@ function people(options: DsnOptions): string[] {
       ),
       '',
     )
-    const who = recipient.remoteMta === '' ? 'The reason' : `The host ${printable(recipient.remoteMta, 255)} said`
+    if (recipient.retryUntilMs !== undefined)
+      lines.push(`It is tried until ${mailDate(recipient.retryUntilMs)}. You need not send it again.`, '')
+    if (recipient.diagnostic === '') continue
+    const alone = recipient.action === 'failed' || recipient.action === 'delayed' ? 'The reason' : 'The report'
+    const who = recipient.remoteMta === '' ? alone : `The host ${printable(recipient.remoteMta, 255)} said`
     lines.push(...wrapWords(`${who}: ${printable(recipient.diagnostic, 1000)}`).map((line) => `    ${line}`), '')
   }
   return lines
@@ -160,8 +170,11 @@ function programs(options: DsnOptions): string[] {
       `Action: ${recipient.action}`,
       `Status: ${recipient.status}`,
       ...(recipient.remoteMta === '' ? [] : [`Remote-MTA: dns; ${printable(recipient.remoteMta, 255)}`]),
-      fold('Diagnostic-Code', `smtp; ${printable(recipient.diagnostic, 1000)}`),
+      ...(recipient.diagnostic === ''
+        ? []
+        : [fold('Diagnostic-Code', `smtp; ${printable(recipient.diagnostic, 1000)}`)]),
       `Last-Attempt-Date: ${mailDate(recipient.lastAttemptMs)}`,
+      ...(recipient.retryUntilMs === undefined ? [] : [`Will-Retry-Until: ${mailDate(recipient.retryUntilMs)}`]),
     )
   }
   return [...lines, '']

@@ -137,7 +137,7 @@ export function claimedOf(row: RecipientRow, fence: number): ClaimedRecipient {
     address: row.address,
     domain: row.domain,
     originalRecipient: row.original_recipient,
-    notify: row.notify === null ? null : (row.notify.split(',') as Notify[]),
+    notify: notifyOf(row),
     attempts: row.attempts,
     uncertain: row.uncertain,
     maybeDuplicate: row.maybe_duplicate === 1,
@@ -156,7 +156,13 @@ export function viewOf(row: RecipientRow): RecipientView {
     uncertain: row.uncertain,
     maybeDuplicate: row.maybe_duplicate === 1,
     settledMs: row.settled_ms,
+    notify: notifyOf(row),
+    originalRecipient: row.original_recipient,
   }
+}
+
+function notifyOf({ notify }: RecipientRow): Notify[] | null {
+  return notify === null ? null : (notify.split(',') as Notify[])
 }
 
 export function attemptOf(row: AttemptRow): AttemptRecord {

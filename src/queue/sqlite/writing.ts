@@ -49,24 +49,8 @@ export class QueueWriting {
     result: AcceptResult
     due: Due
   } {
-    const { idempotency } = message
-    if (idempotency !== undefined) {
-      const earlier = this.#sql('SELECT fingerprint, message_id FROM idempotency WHERE scope = ? AND key = ?').get(
-        idempotency.scope,
-        idempotency.key,
-      ) as { fingerprint: string; message_id: string } | undefined
-      if (earlier !== undefined) {
-        const same = earlier.fingerprint === idempotency.fingerprint
-        return { result: { kind: 'repeated', id: earlier.message_id, same }, due: [] }
-      }
-      this.#sql('INSERT INTO idempotency VALUES (?, ?, ?, ?, ?)').run(
-        idempotency.scope,
-        idempotency.key,
-        idempotency.fingerprint,
-        message.id,
-        message.acceptedMs,
-      )
-    }
+    const earlier = this.#earlier(message)
+    if (earlier !== null) return { result: { kind: 'repeated', ...earlier }, due: [] }
     const { due, keys } = this.#insert(message)
     this.#context.insertEvents(
       events.map((event) =>
@@ -341,6 +325,19 @@ export class QueueWriting {
     return this.#insertRecipients(key, message)
   }
 
+  /** The message that came before with this idempotency key; null when it is the first, which is then remembered. */
+  #earlier({ id, acceptedMs, idempotency }: NewMessage): { readonly id: string; readonly same: boolean } | null {
+    if (idempotency === undefined) return null
+    const { scope, key, fingerprint } = idempotency
+    const earlier = this.#sql('SELECT fingerprint, message_id FROM idempotency WHERE scope = ? AND key = ?').get(
+      scope,
+      key,
+    ) as { fingerprint: string; message_id: string } | undefined
+    if (earlier !== undefined) return { id: earlier.message_id, same: earlier.fingerprint === fingerprint }
+    this.#sql('INSERT INTO idempotency VALUES (?, ?, ?, ?, ?)').run(scope, key, fingerprint, id, acceptedMs)
+    return null
+  }
+
   #keep(key: number, content: Uint8Array, checksum: number): void {
     if (content.length <= this.#settings.inlineMaxBytes) {
       this.#sql('INSERT INTO bodies VALUES (?, ?)').run(key, content)
@@ -416,7 +413,8 @@ export class QueueWriting {
     if (settlement.attempt !== null) this.#insertAttempt(row.key, settlement.attempt)
     this.note(settlement)
     if (nextMs !== null) due.push(scheduleRow(row, message, nextMs))
-    if (settlement.spawn !== null) due.push(...this.#insert(settlement.spawn).due)
+    const { spawn } = settlement
+    if (spawn !== null && this.#earlier(spawn) === null) due.push(...this.#insert(spawn).due)
     if (isFinal(to)) this.#oneLessOpen(message, atMs, done)
   }
 
