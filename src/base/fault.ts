@@ -48,3 +48,9 @@ export class Fault extends Error {
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
+
+/** Whether the machine failed (no descriptors, no room, a disk or SQLite error), not what was asked for nor the program. */
+export function isMachineError(error: unknown): boolean {
+  const { code } = error as { code?: unknown }
+  return typeof code === 'string' && (/^(?!ERR_)E[A-Z0-9]+$/.test(code) || code.startsWith('SQLITE_'))
+}

@@ -1,5 +1,5 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { Fault, type Log, messageOf } from '#base'
+import { Fault, isMachineError, type Log, messageOf } from '#base'
 
 /** HTTP status of a fault by its code; a fault not named here is something wrong with the request. */
 const STATUS: Readonly<Record<string, number>> = {
@@ -37,7 +37,7 @@ export function sendProblem(reply: FastifyReply, request: FastifyRequest, fault:
 export function problemHandler(log: Log) {
   return function onError(error: FastifyError | Fault, request: FastifyRequest, reply: FastifyReply): FastifyReply {
     if (error instanceof Fault) {
-      if (!/^[A-Z]/.test(error.code)) return sendProblem(reply, request, error)
+      if (!isMachineError(error)) return sendProblem(reply, request, error)
       log.error({ error: error.message, code: error.code, request_id: request.id }, 'a request failed')
       return sendProblem(reply, request, ofTheDisk(error))
     }

@@ -1,4 +1,4 @@
-import { messageOf } from '#base'
+import { isMachineError, messageOf } from '#base'
 import type { Claim, Priority, Settlement } from '#queue'
 import { type Attempted, attempt, type Ending } from './attempt.ts'
 import { type Cage, type Carry, keyOf, type Opened, type OpenResult, type Place } from './carry.ts'
@@ -290,6 +290,8 @@ export class Lane {
     const { id } = claim.message
     const { failedInside } = this.#parts
     this.#options.log.error({ message_id: id, error: messageOf(error) }, 'an attempt failed inside')
+    // No descriptors, a disk that cannot be read: nothing that the message did, and nothing that holding it would mend.
+    if (isMachineError(error)) return back(claim, nowMs, 'deferred', 'machine-error', nowMs + INTERNAL_RETRY_MS)
     const failures = (failedInside.get(id) ?? 0) + 1
     failedInside.delete(id)
     if (failures >= INTERNAL_ATTEMPTS) return back(claim, nowMs, 'held', 'internal-error')

@@ -136,3 +136,9 @@ void t.test('the name servers of the system are read anew when the file changes'
   await clock.advance(31_000)
   t.strictSame(servers.list(), [{ address: '192.0.2.2', port: 53 }], 'an empty file says nothing')
 })
+
+void t.test('a name server that cannot be reached at all is no answer, and ends nothing', async (t) => {
+  // Without leave to broadcast, the system refuses to connect a socket to this address at once.
+  const resolver = new Resolver({ servers: ['255.255.255.255:53'], clock: systemClock, timeoutMs: 300 })
+  t.match(await resolver.addresses('any.test', 4), { kind: 'failed' })
+})

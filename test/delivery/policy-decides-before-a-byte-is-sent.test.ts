@@ -277,3 +277,24 @@ void t.test('stop with fifty connections that stall ends in time and loses nothi
   t.equal(rig.outcomes().length, 0)
   t.equal(rig.pool.open, 0)
 })
+
+void t.test('an attempt that fails because the machine does is tried again, however often', async (t) => {
+  const { zones, port } = await hosts(t, { good: {} })
+  let tries = 0
+  const rig = await openRig(t, {
+    ...{ zones, port },
+    keysFor: async () => {
+      tries += 1
+      throw Object.assign(new Error('too many open files'), { code: 'EMFILE' })
+    },
+  })
+  const id = await rig.accept('u@good.test')
+  rig.start()
+  for (let round = 1; round <= 4; round++) {
+    for (let i = 0; i < 1000 && (tries < round || (await rig.queue.why(id))[0]!.state !== 'deferred'); i++)
+      await pause(10)
+    t.match(await rig.queue.why(id), [{ state: 'deferred', reason: 'machine-error' }])
+    await rig.queue.steer('retry', { messageId: id }, '', { dryRun: false, limit: 10 })
+  }
+  t.match(await rig.queue.message(id), { recipients: [{ attempts: 0 }] })
+})

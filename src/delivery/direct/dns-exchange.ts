@@ -89,8 +89,10 @@ function overUdp(
       if (packet !== null && answers(packet)) finish(packet)
     })
     // Connected: the kernel passes on what comes from this server only, and tells of a closed port.
-    socket.connect(server.port, server.address, () => {
-      if (!done) socket.send(question)
+    // A connect that fails (no route, no port free) is told to the callback, whatever its type says.
+    socket.connect(server.port, server.address, (error?: Error) => {
+      if (error !== undefined) finish(null)
+      else if (!done) socket.send(question)
     })
   })
 }

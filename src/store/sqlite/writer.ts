@@ -1,5 +1,5 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { Fault, systemClock } from '#base'
+import { EX, Fault, systemClock } from '#base'
 import type { Migrations, WorkerModule } from './module.ts'
 import { isFull, type OpenFile, openFile } from './open-file.ts'
 import { loadModules, type ModuleSource } from './worker-context.ts'
@@ -196,6 +196,7 @@ function fail(error: unknown): void {
   failure = new Fault(`the store cannot be written any more: ${message}`, {
     code: 'store-failed',
     remedy: 'Check the disk and the system log, then start Relevo again; what was answered 250 is on the disk.',
+    exitCode: EX.IOERR,
     cause: error,
   })
   post({ kind: 'failed', error: toWire(failure) })
