@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, Fault, isoTime, type Log, messageOf } from '#base'
 import { type Config, diffConfig, type ListenAddress, parseListen } from '#config'
-import { ControlServer, Metrics, type Readiness } from '#control'
+import { ControlServer, HTTP_LIMITS, Metrics, type Readiness } from '#control'
 import {
   askServer,
   type Cage,
@@ -411,6 +411,7 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
     clock,
     log,
     maxBodyBytes: config.http.max_body_bytes,
+    limits: { ...HTTP_LIMITS, maxConnections: config.http.max_connections },
     status: async () => ({
       hostname: config.hostname,
       version: options.version,
@@ -434,6 +435,7 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
       suppression: suppressions,
       clock,
       maxMessageBytes: config.submission.max_message_bytes,
+      maxBodyBytes: config.http.max_body_bytes,
       ...(local
         ? {
             submitterOf: () => ({

@@ -7,8 +7,10 @@ if (cache !== '') enableCompileCache(join(cache, 'relevo'))
 
 const { run } = await import('./cli/run.ts')
 
-// A reader that has seen enough (`relevo queue list | head`) ends the command quietly.
+// A reader that has seen enough (`relevo queue list | head`) ends the command quietly; a daemon goes on without its reader.
+let goesOn = false
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (goesOn) return
   if (error.code !== 'EPIPE') throw error
   process.exit(0)
 })
@@ -22,6 +24,7 @@ process.exitCode = await run(process.argv.slice(2), {
   stderr: process.stderr,
   /** Only a command that can end in good order catches the signals; all others end at once, as a command should. */
   catchSignals() {
+    goesOn = true
     for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort(name))
     return stop.signal
   },
@@ -29,3 +32,6 @@ process.exitCode = await run(process.argv.slice(2), {
     process.on('SIGHUP', listener)
   },
 })
+
+// Lines of the log that nobody reads would keep the process alive.
+if (goesOn && process.stdout.writableLength > 0) process.exit()

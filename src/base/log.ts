@@ -1,3 +1,6 @@
+import type { Writable } from 'node:stream'
+import { LogStream } from './log-stream.ts'
+
 export type Fields = Readonly<Record<string, unknown>>
 
 /** Constant message, data in the object; secrets and bodies never. */
@@ -14,10 +17,17 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 /** Names whose values are masked wherever they stand, one and two levels deep. */
 const SECRET = ['password', 'secret', 'token', 'authorization', 'api_key', 'privateKey', 'private_key']
 
-/** JSON lines on the given descriptor (default: standard output), time as RFC 3339. Loaded here, so that threads that do not log pay nothing. */
-export async function openLog(level: LogLevel, fd = 1): Promise<Log> {
+/** A log that can be waited for at the end. */
+export type OpenLog = Log & { readonly end: (withinMs: number) => Promise<void> }
+
+/**
+ * JSON lines on the given stream, time as RFC 3339. A reader that stopped reading, or went away, costs lines and never
+ * the process's time. pino is loaded here, so that threads that do not log pay nothing.
+ */
+export async function openLog(level: LogLevel, to: Writable): Promise<OpenLog> {
   const { pino } = await import('pino')
-  return pino(
+  const stream = new LogStream(to)
+  const log = pino(
     {
       level,
       base: null,
@@ -26,8 +36,9 @@ export async function openLog(level: LogLevel, fd = 1): Promise<Log> {
       formatters: { level: (label) => ({ level: label }) },
       redact: { paths: SECRET.flatMap((name) => [name, `*.${name}`]), censor: '[masked]' },
     },
-    pino.destination({ fd, sync: true }),
+    stream,
   ) as Log
+  return Object.assign(log, { end: (withinMs: number) => stream.end(withinMs) })
 }
 
 export const silentLog: Log = {

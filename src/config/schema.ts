@@ -111,6 +111,7 @@ export const ConfigSchema = Type.Object(
       listen: list('Addresses of the listener, as address:port.', ['0.0.0.0:25', '[::]:25'], 'listen'),
       max_message_bytes: bytes('The largest message taken.', 10_485_760, 1024),
       max_connections: whole('The most sessions at one time.', 100, 1),
+      idle_timeout: seconds('A session without a command for this long is ended (RFC 5321 §4.5.3.2.7).', 300),
       local_domains: list(
         'Domains whose postmaster and abuse mail is taken, besides hostname and the sending domains.',
         [],
@@ -130,6 +131,7 @@ export const ConfigSchema = Type.Object(
         'listen',
       ),
       max_body_bytes: bytes('The largest request body.', 73_400_320, 1024),
+      max_connections: whole('The most connections at one time, to each address.', 500, 1),
     }),
     metrics: section('Metrics and health for monitoring.', {
       listen: text('Address of /metrics, /healthz and /readyz, as address:port. Empty: off.', '127.0.0.1:9464', {

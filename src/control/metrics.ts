@@ -2,6 +2,7 @@ import { createServer, type Server } from 'node:http'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client'
 import { type Log, messageOf } from '#base'
 import type { EventHub } from '#events'
+import { type HttpLimits, METRICS_LIMITS, serverOptions } from './http-limits.ts'
 
 export type Readiness = { readonly ready: boolean; readonly mode: string; readonly problems: readonly string[] }
 
@@ -16,6 +17,7 @@ export type MetricsParts = {
   refusedReturnPaths(): number
   storeStats(): { readonly writes: number; readonly queued: number }
   readiness(): Promise<Readiness>
+  readonly limits?: HttpLimits
 }
 
 /** Loopback HTTP for monitoring: /metrics (Prometheus text), /healthz (the process lives), /readyz (it takes mail). */
@@ -81,7 +83,8 @@ export class Metrics {
 
   /** Resolves with the port once it listens. */
   async listen(host: string, port: number): Promise<number> {
-    const server = createServer((request, response) => {
+    const limits = this.#parts.limits ?? METRICS_LIMITS
+    const server = createServer(serverOptions(limits), (request, response) => {
       this.#answer(request.url ?? '').then(
         ({ status, type, body }) => response.writeHead(status, { 'content-type': type }).end(body),
         (error: unknown) => {
@@ -90,6 +93,8 @@ export class Metrics {
         },
       )
     })
+    server.maxConnections = limits.maxConnections
+    server.setTimeout(limits.idleMs)
     this.#server = server
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)

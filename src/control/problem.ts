@@ -19,6 +19,8 @@ const FULL = new Set(['ENOSPC', 'EDQUOT', 'SQLITE_FULL'])
 
 /** An error as RFC 9457 problem+json; `type` is stable, `field` and `remedy` say where and what to do. */
 export function sendProblem(reply: FastifyReply, request: FastifyRequest, fault: Fault, status?: number): FastifyReply {
+  // Whoever is refused before the body was read does not get to send the rest of it.
+  if (!request.raw.complete) reply.header('connection', 'close')
   return reply
     .code(status ?? STATUS[fault.code] ?? 400)
     .type('application/problem+json')

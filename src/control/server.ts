@@ -14,10 +14,13 @@ import { queueRoutes } from './api/queue.ts'
 import { sandboxRoutes } from './api/sandbox.ts'
 import { suppressionRoutes } from './api/suppressions.ts'
 import { makeAudit } from './audit.ts'
+import { HTTP_LIMITS, type HttpLimits, serverOptions } from './http-limits.ts'
 import { type Identity, identityOf, LOCAL } from './identity.ts'
 import { problemHandler } from './problem.ts'
 
 export const BASE = '/api/email-system'
+/** 256 KiB of the worst JSON cost a few milliseconds. */
+const MAX_JSON_BYTES = 262_144
 
 export type ControlParts = ProviderParts & {
   readonly queue: Queue
@@ -28,7 +31,9 @@ export type ControlParts = ProviderParts & {
   readonly records: Records
   readonly clock: Clock
   readonly log: Log
+  /** The largest list of addresses taken for import. */
   readonly maxBodyBytes: number
+  readonly limits?: HttpLimits
   /** GET /status: the health of everything, by the daemon. */
   status(): Promise<Readonly<Record<string, unknown>>>
   /** Set in sandbox mode: what the sink took is shown on the local socket. */
@@ -52,14 +57,20 @@ export class ControlServer {
     local: boolean,
     tls?: { readonly cert: string; readonly key: string },
   ): Promise<ControlServer> {
+    const limits = parts.limits ?? HTTP_LIMITS
     const app = fastify({
-      ...(tls === undefined ? {} : { https: tls }),
-      bodyLimit: parts.maxBodyBytes,
+      ...(tls === undefined
+        ? { http: serverOptions(limits) }
+        : { https: { ...tls, ...serverOptions(limits), handshakeTimeout: limits.headersMs } }),
+      // JSON is read on the main thread: everything but mail (POST /queue, which reads its own) is small.
+      bodyLimit: MAX_JSON_BYTES,
       genReqId: () => newId(parts.clock.now()),
       // A body with a field that is not known is refused, never quietly cut down.
       ajv: { customOptions: { removeAdditional: false, coerceTypes: 'array', allErrors: false } },
       forceCloseConnections: true,
-      requestTimeout: 120_000,
+      requestTimeout: limits.requestMs,
+      connectionTimeout: limits.idleMs,
+      keepAliveTimeout: limits.keepAliveMs,
       routerOptions: { maxParamLength: 512 },
     }) as unknown as FastifyInstance
     app.decorateRequest('identity', null)
@@ -87,13 +98,14 @@ export class ControlServer {
         domainRoutes(api, parts.domainParts, audit)
         accessRoutes(api, parts.credentials, parts.tokens, audit)
         providerRoutes(api, parts, audit)
-        suppressionRoutes(api, parts.suppressions, audit)
+        suppressionRoutes(api, parts.suppressions, audit, parts.maxBodyBytes)
         eventRoutes(api, parts.records)
         if (local && parts.sink !== null) sandboxRoutes(api, parts.sink)
         parts.more(api)
       },
       { prefix: BASE },
     )
+    app.server.maxConnections = limits.maxConnections
     return new ControlServer(app)
   }
 

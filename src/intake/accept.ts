@@ -4,7 +4,8 @@ import type { Limiter } from '#limits'
 import type { Address, CompletedMessage, CompleteOptions } from '#mail'
 import type { AcceptResult, NewEvent, NewMessage, NewRecipient, Notify, Priority } from '#queue'
 import { Backpressure } from './backpressure.ts'
-import { CompleteOffLoop } from './complete/complete-off-loop.ts'
+import { type CompleteJob, type CompleteResult, completeJob } from './complete/complete-job.ts'
+import { OffLoop, ownMemory } from './off-loop.ts'
 import { overloaded, type Refusal, refusal, refuse, storageFull, storeFailed } from './refusal.ts'
 import { maySendAs, mayUseNullSender, type Submitter } from './submitter.ts'
 
@@ -33,6 +34,7 @@ export type SubmittedRecipient = {
 export type Submission = {
   readonly reversePath: Address | null
   readonly recipients: readonly SubmittedRecipient[]
+  /** Belongs to the acceptor from now on: a large one moves to another thread. */
   readonly content: Buffer
   readonly submitter: Submitter
   readonly smtpUtf8: boolean
@@ -92,9 +94,17 @@ export class Acceptor {
   readonly #options: AcceptorOptions
   readonly #deps: AcceptorDeps
   readonly #backpressure: Backpressure
-  readonly #completion = new CompleteOffLoop()
+  readonly #completion = new OffLoop<CompleteJob, CompleteResult>({
+    thread: new URL('./complete/worker.ts', import.meta.url),
+    onLoopBytes: 524_288,
+    sizeOf: (job) => job.raw.length,
+    run: completeJob,
+    handsOver: (job) => ownMemory(job.raw),
+  })
   #storeFailed = false
   #storeFullUntilMs = 0
+  /** Submitters over their rate, and until when: told at MAIL, before they send a content in vain. */
+  readonly #overRateUntilMs = new Map<string, number>()
 
   constructor(options: AcceptorOptions, deps: AcceptorDeps) {
     this.#options = options
@@ -190,7 +200,7 @@ export class Acceptor {
     const id = newId(nowMs)
     const reversePath = submission.reversePath?.text ?? ''
     const recipients = submission.recipients.map((recipient) => recipient.address.text)
-    const result = this.#completion.complete({
+    const result = this.#completion.do({
       raw: submission.content,
       reversePath,
       recipients,
@@ -298,20 +308,23 @@ export class Acceptor {
     }
   }
 
+  /** Whether the submitter is known to be over its rate; nothing is counted here, only what is accepted counts. */
+  knownRateRefusal(submitter: Submitter): Refusal | null {
+    const untilMs = this.#overRateUntilMs.get(submitter.name)
+    if (untilMs === undefined) return null
+    const leftMs = untilMs - this.#deps.clock.monotonicMs()
+    if (leftMs > 0) return overRate(submitter, leftMs)
+    this.#overRateUntilMs.delete(submitter.name)
+    return null
+  }
+
   async #rateRefusal(submitter: Submitter): Promise<Refusal | null> {
     if (submitter.ratePerHour === 0) return null
     const rate = { limit: submitter.ratePerHour, perMs: HOUR_MS, burst: submitter.ratePerHour }
     const answer = await this.#deps.limiter.take(`submit:${submitter.name}`, rate)
     if (answer.granted) return null
-    const minutes = Math.ceil(answer.retryAfterMs / 60_000)
-    return refusal(
-      450,
-      '4.7.1',
-      'rate-limited',
-      `${who(submitter)} has sent its ${submitter.ratePerHour} messages of this hour`,
-      null,
-      `try again in ${minutes} min`,
-    )
+    this.#overRateUntilMs.set(submitter.name, this.#deps.clock.monotonicMs() + answer.retryAfterMs)
+    return overRate(submitter, answer.retryAfterMs)
   }
 
   async #commit(message: NewMessage, submission: Submission, nowMs: number): Promise<Result<Accepted, Refusal>> {
@@ -362,6 +375,17 @@ export class Acceptor {
     }
     return storeFailed
   }
+}
+
+function overRate(submitter: Submitter, waitMs: number): Refusal {
+  return refusal(
+    450,
+    '4.7.1',
+    'rate-limited',
+    `${who(submitter)} has sent its ${submitter.ratePerHour} messages of this hour`,
+    null,
+    `try again in ${Math.ceil(waitMs / 60_000)} min`,
+  )
 }
 
 function newRecipient(recipient: SubmittedRecipient): NewRecipient {

@@ -1,10 +1,13 @@
-import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { type Clock, Fault } from '#base'
+import { type Clock, Fault, type Result } from '#base'
 import type { Acceptor, SubmittedRecipient } from './accept.ts'
-import { type Composition, compose } from './compose.ts'
-import { NOT_YET, QueueAnswer, QueueRequest } from './http-request.ts'
+import type { Composition } from './compose/compose.ts'
+import { type ComposeJob, composeJob, type ReadRequest, type RequestProblem } from './compose/compose-job.ts'
+import { QueueAnswer, QueueRequest } from './compose/http-request.ts'
+import { OffLoop, ownMemory } from './off-loop.ts'
 import type { Refusal } from './refusal.ts'
+import { readBody } from './request-body.ts'
+import { ContentBudget } from './smtp/dot-reader.ts'
 import type { Submitter } from './submitter.ts'
 import { type SuppressionCheck, suppressionText } from './suppression-check.ts'
 import type { Tokens } from './tokens.ts'
@@ -15,6 +18,7 @@ export type HttpSubmitDeps = {
   readonly suppression: SuppressionCheck
   readonly clock: Clock
   readonly maxMessageBytes: number
+  readonly maxBodyBytes: number
   /** Who asks, for listeners where no token is needed (the local socket); null: a token is asked for. */
   readonly submitterOf?: (request: FastifyRequest) => Submitter | null
 }
@@ -32,42 +36,69 @@ const CODES: ReadonlyMap<string, string> = new Map([
   ['store-failed', 'store-failed'],
 ])
 
+/** Requests of this size cost a few milliseconds; larger ones are read and composed in a thread of their own. */
+const ON_LOOP_BYTES = 131_072
+/** What the bodies of all requests under way may take of the memory; one is always let in. */
+const BUDGET_BYTES = 134_217_728
+
+type Reading = OffLoop<ComposeJob, Result<ReadRequest, RequestProblem>>
+
 /**
  * `POST <prefix>/queue` on an app of somebody else, whose error handler turns Faults into problems. 202 means what 250
- * means in SMTP: the message is on disk (RELIABILITY I-03).
+ * means in SMTP: the message is on disk (RELIABILITY I-03). Nobody's body is read before it is known who asks.
  */
 export function httpSubmit(deps: HttpSubmitDeps): (app: FastifyInstance) => void {
+  const reading: Reading = new OffLoop({
+    thread: new URL('./compose/worker.ts', import.meta.url),
+    onLoopBytes: ON_LOOP_BYTES,
+    sizeOf: (job) => job.body.length,
+    run: composeJob,
+    handsOver: (job) => ownMemory(job.body),
+  })
+  const budget = new ContentBudget(BUDGET_BYTES)
   return (app) => {
-    app.post<{ Body: QueueRequest }>(
-      '/queue',
-      {
-        schema: {
-          body: QueueRequest,
-          response: { 202: QueueAnswer },
+    void app.register(async (scope) => {
+      const submitters = new WeakMap<FastifyRequest, Submitter>()
+      scope.addHook('onRequest', async (request) => {
+        submitters.set(request, deps.submitterOf?.(request) ?? (await bearer(request, deps.tokens)))
+      })
+      // The stream itself is handed on: it is read below, and a limit of this server would not see it.
+      scope.removeAllContentTypeParsers()
+      scope.addContentTypeParser('application/json', (_request, _payload, done) => done(null))
+      scope.post(
+        '/queue',
+        {
+          schema: { body: QueueRequest, response: { 202: QueueAnswer } },
+          validatorCompiler: () => (value) => ({ value }),
         },
-        preValidation: async (request) => {
-          refuseWhatIsNotThereYet(request.body)
+        async (request, reply): Promise<QueueAnswer> => {
+          const held = await readBody(request.raw, deps.maxBodyBytes, budget)
+          try {
+            const answer = await submit(request, held.body, submitters.get(request)!, reading, deps)
+            reply.code(202)
+            return answer
+          } finally {
+            held.release()
+          }
         },
-      },
-      async (request, reply): Promise<QueueAnswer> => {
-        const submitter = deps.submitterOf?.(request) ?? (await bearer(request, deps.tokens))
-        const answer = await submit(request, submitter, deps)
-        reply.code(202)
-        return answer
-      },
-    )
+      )
+    })
   }
 }
 
 async function submit(
-  request: FastifyRequest<{ Body: QueueRequest }>,
+  request: FastifyRequest,
+  bytes: Buffer,
   submitter: Submitter,
+  reading: Reading,
   deps: HttpSubmitDeps,
 ): Promise<QueueAnswer> {
-  const { body } = request
   const idempotencyKey = idempotencyKeyOf(request)
+  const read = await reading.do({ body: bytes })
+  if (!read.ok) throw new Fault(read.error.message, read.error)
+  const { request: body, fingerprint } = read.value
+  const composition: Composition = { ...read.value.composition, content: bufferOf(read.value.composition.content) }
   const times = timesOf(body, deps.clock.now())
-  const composition = await compose(body)
   if (composition.content.length > deps.maxMessageBytes)
     throw new Fault(`the message has ${composition.content.length} bytes, at most ${deps.maxMessageBytes} are taken`, {
       code: 'too-large',
@@ -98,9 +129,7 @@ async function submit(
       ...(body.tags === undefined ? {} : { tags: body.tags }),
       ...(body.metadata === undefined ? {} : { metadata: body.metadata }),
       ...(body.provider_preference === undefined ? {} : { route: body.provider_preference }),
-      ...(idempotencyKey === null
-        ? {}
-        : { idempotencyKey, fingerprint: createHash('sha256').update(JSON.stringify(body)).digest('hex') }),
+      ...(idempotencyKey === null ? {} : { idempotencyKey, fingerprint }),
     },
   })
   if (!accepted.ok) throw faultOf(accepted.error)
@@ -152,11 +181,9 @@ async function bearer(request: FastifyRequest, tokens: Tokens): Promise<Submitte
   return { name: `token:${token.id}`, allowed: token.allowed, defaultTags: [], ratePerHour: 0, valid: () => true }
 }
 
-function refuseWhatIsNotThereYet(body: unknown): void {
-  if (typeof body !== 'object' || body === null) return
-  for (const [field, remedy] of NOT_YET)
-    if (Object.hasOwn(body, field))
-      throw new Fault(`${field} is not supported`, { code: 'invalid-request', field, remedy })
+/** What comes from another thread is plain bytes. */
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 function idempotencyKeyOf(request: FastifyRequest): string | null {
@@ -170,7 +197,10 @@ function idempotencyKeyOf(request: FastifyRequest): string | null {
   })
 }
 
-function timesOf(body: QueueRequest, nowMs: number): { sendAtMs?: number; expiresMs?: number } {
+function timesOf(
+  body: Pick<QueueRequest, 'scheduled_at' | 'expires_at'>,
+  nowMs: number,
+): { sendAtMs?: number; expiresMs?: number } {
   const sendAtMs = timeOf('scheduled_at', body.scheduled_at)
   const expiresMs = timeOf('expires_at', body.expires_at)
   if (expiresMs !== undefined && expiresMs <= Math.max(nowMs, sendAtMs ?? 0))

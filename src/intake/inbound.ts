@@ -33,7 +33,6 @@ const MAX_CONNECTIONS_PER_ADDRESS = 20
 const MAX_ERRORS = 10
 /** A bounce has one recipient. */
 const MAX_RECIPIENTS = 10
-const IDLE_MS = 300_000
 const MESSAGES_A_MINUTE = 300
 const BUDGET_BYTES = 67_108_864
 const FULL = new Set(['ENOSPC', 'EDQUOT', 'SQLITE_FULL', 'insufficient-storage'])
@@ -84,7 +83,7 @@ export class InboundServer implements AsyncDisposable {
           maxMessageBytes: settings.max_message_bytes,
           maxRecipients: MAX_RECIPIENTS,
           maxErrors: MAX_ERRORS,
-          idleTimeoutMs: IDLE_MS,
+          idleTimeoutMs: settings.idle_timeout * 1000,
           postmasterHost: hostname,
           clock: deps.clock,
           log: deps.log,

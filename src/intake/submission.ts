@@ -152,7 +152,9 @@ class SubmissionHandler implements SessionHandler {
     const unavailable = acceptor.unavailable()
     if (unavailable !== null) return replyOf(unavailable)
     if (isStorageLow?.() === true) return { code: 452, text: '4.3.1 not enough disk space, try again later' }
-    const refusal = acceptor.senderRefusal(this.#submitter(client), command.reversePath, 'MAIL FROM')
+    const submitter = this.#submitter(client)
+    const refusal =
+      acceptor.senderRefusal(submitter, command.reversePath, 'MAIL FROM') ?? acceptor.knownRateRefusal(submitter)
     return refusal === null ? null : replyOf(refusal)
   }
 

@@ -15,6 +15,9 @@ export type RigOptions = {
   /** More lines of the configuration, as TOML sections. */
   readonly more?: string
   readonly delivery?: string
+  /** More lines of the section [submission], and of [inbound]. */
+  readonly submission?: string
+  readonly inbound?: string
   /** How a second host, of bad.test, behaves. */
   readonly bad?: NonNullable<Parameters<typeof scriptedMx>[0]>['behaviour']
   /** The name of that host, by which its mailbox provider is known. */
@@ -36,6 +39,7 @@ export class DaemonRig implements AsyncDisposable {
   readonly ports: {
     readonly trusted: number
     readonly starttls: number
+    readonly tls: number
     readonly inbound: number
     readonly http: number
     readonly metrics: number
@@ -97,8 +101,11 @@ export class DaemonRig implements AsyncDisposable {
       [DOMAIN, { MX: [[10, 'mx.test']] }],
     ])
     const dns = stack.use(await openDns(zones as Parameters<typeof openDns>[0]))
-    const [trusted, starttls, inbound, http, metrics] = await Promise.all([0, 0, 0, 0, 0].map(freePort))
-    const ports = { trusted: trusted!, starttls: starttls!, inbound: inbound!, http: http!, metrics: metrics! }
+    const [trusted, starttls, tls, inbound, http, metrics] = await Promise.all([0, 0, 0, 0, 0, 0].map(freePort))
+    const ports = {
+      ...{ trusted: trusted!, starttls: starttls!, tls: tls! },
+      ...{ inbound: inbound!, http: http!, metrics: metrics! },
+    }
     const { cert, key } = await certificate(['mail.sender.test', 'localhost', '127.0.0.1'])
     writeFileSync(join(path, 'cert.pem'), cert)
     writeFileSync(join(path, 'key.pem'), key, { mode: 0o600 })
@@ -109,12 +116,14 @@ hostname = "mail.sender.test"
 data_dir = ${JSON.stringify(options.dataDirectory ?? join(path, 'data'))}
 [submission]
 starttls_listen = ["127.0.0.1:${starttls}"]
-tls_listen = []
+tls_listen = ["127.0.0.1:${tls}"]
 trusted_listen = ["127.0.0.1:${trusted}"]
 trusted_networks = ["127.0.0.0/8"]
 trusted_domains = ["${DOMAIN}"]
+${options.submission ?? ''}
 [inbound]
 listen = ["127.0.0.1:${inbound}"]
+${options.inbound ?? ''}
 [http]
 listen = ["127.0.0.1:${http}"]
 [metrics]

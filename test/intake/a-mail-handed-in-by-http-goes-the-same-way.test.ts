@@ -27,6 +27,7 @@ async function openHttp(
     suppression: { check: async (address) => options.suppressed?.get(address.toLowerCase()) ?? null },
     clock: systemClock,
     maxMessageBytes: 1_000_000,
+    maxBodyBytes: 2_000_000,
   })(app)
   const base = await app.listen({ port: 0, host: '127.0.0.1' })
   t.teardown(() => app.close())

@@ -79,6 +79,11 @@ void t.test('a credential has its rate, tags and end', async (t) => {
   t.match(await submit(wire, `X-Relevo-Tag: receipt, shop\r\n${MESSAGE}`), /^250 /)
   t.match(await submit(wire), /^250 /)
   t.match(await submit(wire), /^450 4\.7\.1 app has sent its 2 messages of this hour; try again in \d+ min$/)
+  t.match(
+    await wire.say('MAIL FROM:<app@example.com>'),
+    /^450 4\.7\.1 app has sent its 2 messages of this hour; /,
+    'from then on before the content is sent',
+  )
   t.strictSame(rig.queue.messages[0]!.tags, ['shop', 'receipt'])
   await rig.credentials.revoke('app')
   t.match(

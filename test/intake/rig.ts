@@ -90,6 +90,7 @@ export async function openInbound(t: Test, options: { readonly records?: Records
       listen: ['127.0.0.1:0'],
       max_message_bytes: 100_000,
       max_connections: 50,
+      idle_timeout: 300,
       local_domains: [],
       forward_to: '',
       forward_per_hour: 20,

@@ -7,6 +7,8 @@ import type { Command, Invocation } from '../verb.ts'
 import { versionOfPackage } from '../version-of-package.ts'
 
 const CREDENTIAL = 'relevo-master-key'
+/** How long the end waits for whoever reads the log. */
+const LAST_LINES_MS = 1000
 
 export const serve: Command = {
   summary: 'Runs the mail server in the foreground.',
@@ -14,7 +16,7 @@ export const serve: Command = {
   async run(invocation) {
     const { args, io } = invocation
     const { config, files } = await loadFor(args, io, true)
-    const log = await openLog(config.log.level)
+    const log = await openLog(config.log.level, io.stdout)
     const asked = io.catchSignals()
     const { Daemon } = await import('../../daemon.ts')
     const ended = Promise.withResolvers<Fault | null>()
@@ -41,6 +43,7 @@ export const serve: Command = {
       log.info({ signal: String(asked.reason) }, 'relevo stops')
     }
     log.info({}, 'relevo has stopped')
+    await log.end(LAST_LINES_MS)
     return EX.OK
   },
 }

@@ -10,7 +10,7 @@ import type { SMTPConnectionOptions } from 'smtp-server/lib/smtp-connection.js'
 import { EX, Fault, messageOf } from '#base'
 import { type ListenAddress, parseListen } from '#config'
 import type { ClientGate } from './client-gate.ts'
-import { Session, type SessionContext } from './session.ts'
+import { HANDSHAKE_DEADLINE_MS, Session, type SessionContext } from './session.ts'
 
 /** PEM; `names` holds further certificates by the host name that clients ask for (SNI). */
 export type TlsMaterial = {
@@ -38,6 +38,8 @@ export class SessionServer extends SMTPServer {
   readonly #options: SessionServerOptions
   readonly #sessions = new WeakMap<SMTPServerSession, Session>()
   readonly #leaving = new WeakMap<object, () => void>()
+  /** Ends a connection whose handshake takes too long, however it trickles; called off when it is done. */
+  readonly #handshakes = new WeakMap<Socket, () => void>()
   #stopSweep: () => void
 
   constructor(options: SessionServerOptions) {
@@ -68,6 +70,7 @@ export class SessionServer extends SMTPServer {
   }
 
   override connect(socket: Socket | TLSSocket, socketOptions?: SMTPConnectionOptions | null): void {
+    this.#handshakes.get(rawSocket(socket))?.()
     const session = new Session(this, socket, socketOptions ?? null, this.#options)
     this.#sessions.set(session.session, session)
     const leave = this.#leaving.get(socket) ?? this.#leaving.get(rawSocket(socket))
@@ -106,6 +109,12 @@ export class SessionServer extends SMTPServer {
     }
     socket.once('close', leave)
     this.#leaving.set(socket, leave)
+    if (handshake) {
+      const { clock, idleTimeoutMs } = this.#options
+      const cancel = clock.after(Math.min(HANDSHAKE_DEADLINE_MS, idleTimeoutMs), () => this.#giveUp(socket))
+      this.#handshakes.set(socket, cancel)
+      socket.once('close', cancel)
+    }
     return super._acceptSocket(socket, handshake)
   }
 
@@ -196,7 +205,7 @@ export class SessionServer extends SMTPServer {
     const { clock } = this.#options
     await new Promise<void>((resolve) => {
       const cancel = clock.after(deadlineMs, () => {
-        for (const session of this.connections as Set<Session>) session._socket.destroy()
+        for (const session of this.connections as Set<Session>) session.destroy()
         resolve()
       })
       if (!this.server.listening && this.connections.size === 0) {
@@ -209,6 +218,12 @@ export class SessionServer extends SMTPServer {
         resolve()
       })
     })
+  }
+
+  /** From above: a raw socket that is destroyed under its TLS socket takes the process with it (Node 26, SIGSEGV). */
+  #giveUp(socket: Socket): void {
+    const secure = this._pendingSockets.get(socket) ?? socket
+    secure.destroy()
   }
 
   #sweep(): void {

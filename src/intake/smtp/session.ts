@@ -11,7 +11,7 @@ import type { Reply } from './reply.ts'
 
 /** RFC 5321 §4.5.3.2 gives ten minutes for the end of data; slow lines with large attachments get more, but not for ever. */
 const CONTENT_DEADLINE_MS = 1_800_000
-const HANDSHAKE_DEADLINE_MS = 30_000
+export const HANDSHAKE_DEADLINE_MS = 30_000
 const ENHANCED = /^[245]\.\d{1,3}\.\d{1,3} /
 const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f]/
 
@@ -83,6 +83,8 @@ export class Session extends SMTPConnection {
   #reader: DotReader | null = null
   #errors = 0
   #inEhlo = false
+  /** The TLS socket whose handshake runs. */
+  #handshake: Socket | null = null
   #corked: Socket | null = null
   #working = false
 
@@ -120,12 +122,20 @@ export class Session extends SMTPConnection {
   }
 
   /** One timer of the server watches all sessions; a timer a socket would be reset by every byte that trickles in. */
-  override _armTimeout(): void {}
+  override _armTimeout(socket?: Socket): void {
+    if (socket !== undefined) this.#handshake = socket
+  }
 
   /** Called by the server's sweep once the deadline is over. */
   expire(): void {
     this.send(421, '4.4.2 timeout, closing the connection')
-    if (this._upgrading) this._socket.destroy()
+    if (this._upgrading) this.destroy()
+  }
+
+  /** Ends the connection now; during a handshake from above, since the raw socket must not go from under its TLS socket. */
+  destroy(): void {
+    const socket = this._upgrading ? (this.#handshake ?? this._socket) : this._socket
+    socket.destroy()
   }
 
   override _onCommand(command: Buffer, callback?: () => void): void {
@@ -144,6 +154,12 @@ export class Session extends SMTPConnection {
     }
     this._unrecognizedCommands = 0 // max_errors counts instead, over all that goes wrong
     super._onCommand(command, done)
+  }
+
+  /** Who does not read the answers is asked nothing more, and has as long to read as to say something. */
+  override _whenWritable(next: () => void): void {
+    if (this._socket.writableNeedDrain) this.#touch()
+    super._whenWritable(next)
   }
 
   override send(code: number, data?: string | string[] | null, context?: string | false): void {
@@ -176,7 +192,7 @@ export class Session extends SMTPConnection {
   override upgrade(callback: () => void, secureCallback?: () => void): void {
     this.#flush()
     super.upgrade(callback, secureCallback)
-    this.deadlineMs = this.#context.clock.monotonicMs() + HANDSHAKE_DEADLINE_MS
+    this.deadlineMs = this.#context.clock.monotonicMs() + Math.min(HANDSHAKE_DEADLINE_MS, this.#context.idleTimeoutMs)
   }
 
   override handler_AUTH(command: Buffer, callback: () => void): void {

@@ -34,7 +34,21 @@ function isSpace(c: number): boolean {
 
 /** The body as it is hashed; a view of the same memory when nothing folds. One pass over the bytes. */
 export function relaxedBody(body: Uint8Array): Uint8Array {
+  return relaxedLines(body, withoutBlankLines(body))
+}
+
+/** The same in pieces of whole lines of about `pieceBytes`, for bodies that would take too long at once. */
+export function* relaxedPieces(body: Uint8Array, pieceBytes: number): Generator<Uint8Array> {
   const end = withoutBlankLines(body)
+  for (let at = 0; at < end; ) {
+    const lf = at + pieceBytes < end ? body.indexOf(LF, at + pieceBytes) : -1
+    const pieceEnd = lf < 0 || lf + 1 > end ? end : lf + 1
+    yield relaxedLines(body.subarray(at, pieceEnd), pieceEnd - at)
+    at = pieceEnd
+  }
+}
+
+function relaxedLines(body: Uint8Array, end: number): Uint8Array {
   const first = firstFold(body, end)
   if (first === end) {
     if (end === 0 || endsWithCrlf(body, end)) return body.subarray(0, end)

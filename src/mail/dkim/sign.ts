@@ -1,6 +1,7 @@
-import { hash, type KeyObject, sign } from 'node:crypto'
+import { createHash, hash, type KeyObject, sign } from 'node:crypto'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { DkimKey } from '../types.ts'
-import { relaxedBody, relaxedField } from './relaxed.ts'
+import { relaxedBody, relaxedField, relaxedPieces } from './relaxed.ts'
 
 /**
  * Signed when present, and once more than present (RFC 6376 §8.15): a field of the name put in on the way breaks the
@@ -28,6 +29,7 @@ const OVERSIGNED = [
 const PLACE = new Map<string, number>(OVERSIGNED.map((name, place) => [name, place]))
 const LONGEST_NAME = Math.max(...OVERSIGNED.map((name) => name.length))
 const LINE = 72
+const PIECE_BYTES = 1_048_576
 
 /**
  * Signs a message: relaxed/relaxed, one DKIM-Signature for each key (RFC 6376, RFC 8463), body hashed once. The asymmetric
@@ -44,11 +46,22 @@ export async function signMessage(
   if (keys.length === 0) return Buffer.alloc(0)
   const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength)
   const { header, bodyStart } = headerOf(bytes)
-  const bodyHash = hash('sha256', relaxedBody(bytes.subarray(bodyStart)), 'base64')
+  const bodyHash = await hashOfBody(bytes.subarray(bodyStart))
   const { names, text } = signedFields(header)
   const tail = `t=${Math.floor(options.nowMs / 1000)};\r\n\th=${names};\r\n\tbh=${bodyHash};\r\n\tb=`
   const fields = await Promise.all(keys.map((key) => signatureField(key, tail, text)))
   return Buffer.from(fields.join(''), 'latin1')
+}
+
+/** Large bodies let others have their turn: a gigabyte a second is still 30 ms for 30 MB. */
+async function hashOfBody(body: Buffer): Promise<string> {
+  if (body.length <= PIECE_BYTES) return hash('sha256', relaxedBody(body), 'base64')
+  const digest = createHash('sha256')
+  for (const piece of relaxedPieces(body, PIECE_BYTES)) {
+    digest.update(piece)
+    await nextTurn()
+  }
+  return digest.digest('base64')
 }
 
 async function signatureField(key: DkimKey, tail: string, text: string): Promise<string> {
