@@ -322,6 +322,7 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
     settings: config,
     ask: askServer(clock),
     resolvers: () => nameServers(config.delivery.dns_servers, clock),
+    clock,
   })
   const tellOf = (type: Parameters<typeof domainEvent>[0], domain: string, detail: Readonly<Record<string, unknown>>) =>
     tell([domainEvent(type, clock.now(), domain, detail)])
@@ -397,7 +398,7 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
   })
   const controlParts = {
     queue,
-    domainParts: { domains, inspector, rotation },
+    domainParts: { domains, inspector, rotation, watch },
     credentials,
     tokens,
     providers,

@@ -24,6 +24,7 @@ export async function inspection(invocation: Invocation, name: string, lookup: b
     settings: config,
     ask: askServer(systemClock),
     resolvers: () => nameServers(config.delivery.dns_servers, systemClock),
+    clock: systemClock,
   })
   return inspectionJson(lookup ? await inspector.inspect(domain, keys) : inspector.plan(domain, keys))
 }

@@ -101,7 +101,7 @@ function checkFormats(
     const { section, name } = holderOf(config, key)
     const value = section[name]
     for (const text of Array.isArray(value) ? (value as string[]) : [value as string]) {
-      if (text === '' && node.default === '') continue
+      if (text === '' && (node.default === '' || node.off === true)) continue
       const odd = checkFormat(format, text, withFiles)
       if (odd === null) continue
       report(key, `${key}: ${shown(text)} ${odd}`, remedyFor(format, text, allowed(node.items ?? node)))

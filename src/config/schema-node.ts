@@ -13,6 +13,7 @@ export type SchemaNode = {
   readonly unit?: string
   readonly format?: Format
   readonly live?: true
+  readonly off?: true
   readonly properties?: Readonly<Record<string, SchemaNode>>
   readonly items?: SchemaNode
 }
@@ -54,7 +55,7 @@ export function allowed(node: SchemaNode): string {
     return `${many} of texts${node.items?.format === undefined ? '' : `, each ${FORM[node.items.format]}`}`
   }
   if (node.type === 'object') return 'a section (a table)'
-  const empty = node.default === '' ? ' or ""' : ''
+  const empty = node.default === '' || node.off === true ? ' or ""' : ''
   return node.format === undefined ? 'a text' : `${FORM[node.format]}${empty}`
 }
 

@@ -2,9 +2,10 @@ import { type Static, Type } from 'typebox'
 
 // The schema is the manual: each key carries its sentence, unit and default; validation, `relevo config explain`,
 // `relevo config schema` and the annotated sample are all made from it. Beside JSON Schema's own words a key may carry
-// `unit` (of its number), `format` (what its text must be, see check-format.ts) and `live` (a reload changes it).
+// `unit` (of its number), `format` (what its text must be, see check-format.ts; a text that is empty by default may be, and
+// one with `off`, for which it means that) and `live` (a reload changes it).
 
-type Marks = { unit?: string; format?: Format; live?: true }
+type Marks = { unit?: string; format?: Format; live?: true; off?: true }
 export type Format =
   | 'cidr'
   | 'cron'
@@ -136,6 +137,7 @@ export const ConfigSchema = Type.Object(
     metrics: section('Metrics and health for monitoring.', {
       listen: text('Address of /metrics, /healthz and /readyz, as address:port. Empty: off.', '127.0.0.1:9464', {
         format: 'listen',
+        off: true,
       }),
     }),
     control: section('The local API that the relevo command talks to.', {
@@ -292,7 +294,7 @@ export const ConfigSchema = Type.Object(
       check: text(
         'When the records of all domains are compared with the DNS, as a cron expression in local time; a record that is lost raises an alert. Not in sandbox mode. Empty: never.',
         '30 6 * * *',
-        { format: 'cron' },
+        { format: 'cron', off: true },
       ),
       authority_port: port('The port of authoritative name servers. 53 everywhere except in tests.', 53),
     }),

@@ -1,5 +1,6 @@
 import { networkInterfaces } from 'node:os'
 import ipaddr from 'ipaddr.js'
+import type { Clock } from '#base'
 import type { Config } from '#config'
 import type { Inspection } from './check/finding.ts'
 import { inspectDomain, planOffline } from './check/inspect-domain.ts'
@@ -12,10 +13,14 @@ import type { SendingDomain } from './sending-domains.ts'
 /** Of the configuration, what the records follow from. */
 export type DnsSettings = Pick<Config, 'hostname' | 'sources' | 'dns'>
 
+/** However slow its servers are, a look at a domain ends. */
+const WITHIN_MS = 60_000
+
 export type DnsInspectorParts = {
   readonly settings: DnsSettings
   readonly ask: AskServer
   readonly resolvers: () => readonly NameServer[]
+  readonly clock: Clock
   readonly templates?: readonly Template[]
 }
 
@@ -46,9 +51,10 @@ export class DnsInspector {
   }
 
   #inspect(domain: SendingDomain, keys: readonly PublishedKey[]): Promise<Inspection> {
-    const { settings, ask, resolvers } = this.#parts
+    const { settings, ask, resolvers, clock } = this.#parts
+    const untilMs = clock.monotonicMs() + WITHIN_MS
     return inspectDomain(dnsFacts(domain, keys, settings), this.#templates, {
-      ask,
+      ask: async (server, question) => (clock.monotonicMs() < untilMs ? ask(server, question) : null),
       resolvers: resolvers(),
       authorityPort: settings.dns.authority_port,
     })

@@ -24,13 +24,21 @@ const SETTING = 'dns-watch:'
  */
 export class DnsWatch {
   readonly #parts: DnsWatchParts
+  #running: Promise<number> | null = null
 
   constructor(parts: DnsWatchParts) {
     this.#parts = parts
   }
 
   /** Looks at all domains, one after the other. @returns how many records are lost */
-  async run(): Promise<number> {
+  run(): Promise<number> {
+    this.#running ??= this.#run().finally(() => {
+      this.#running = null
+    })
+    return this.#running
+  }
+
+  async #run(): Promise<number> {
     let lost = 0
     for (const { name } of this.#parts.domains.list().filter((domain) => domain.active)) lost += await this.#look(name)
     return lost

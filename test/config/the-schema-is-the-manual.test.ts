@@ -60,6 +60,14 @@ void t.test('explain tells a key, a section, and the nearest key to a wrong one'
   t.end()
 })
 
+void t.test('what is off when empty may be empty', (t) => {
+  const config = loadConfig({ flags: ['metrics.listen=', 'dns.check='] })
+  t.equal(config.metrics.listen, '')
+  t.equal(config.dns.check, '')
+  t.throws(() => loadConfig({ flags: ['queue.cleanup='] }), { message: /queue\.cleanup/ })
+  t.end()
+})
+
 void t.test('the JSON Schema lets out what has a default', (t) => {
   const schema = jsonSchema() as { required: string[]; properties: Record<string, Record<string, unknown>> }
   t.strictSame(schema.required, ['mode'])

@@ -142,7 +142,7 @@ export class NameServers implements AsyncDisposable {
     const inBailiwick = /\.arpa$/.test(zone) ? own.map((line) => line.split('\n')[0]!) : own
     writeFileSync(
       this.#room.join(side, `${zone}.zone`),
-      `$ORIGIN ${origin}\n$TTL 3600\n@ SOA ns1${dot || '.'} root${dot || '.'} ${Math.floor(performance.now())} 3600 600 86400 5\n${inBailiwick.join('\n')}\n${text}\n`,
+      `$ORIGIN ${origin}\n$TTL 3600\n@ SOA ns1${dot || '.'} root${dot || '.'} ${Math.floor(performance.now())} 3600 600 86400 2\n${inBailiwick.join('\n')}\n${text}\n`,
     )
   }
 

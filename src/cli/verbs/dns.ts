@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import { domainToUnicode } from 'node:url'
 import { EX } from '#base'
 import type { Finding, InspectionJson } from '#domains'
 import { inspection } from '../inspection.ts'
@@ -109,13 +110,32 @@ function show({ out }: Invocation, told: InspectionJson): void {
   const open = told.records.filter(({ need, verdict }) => need === 'required' && verdict !== 'ok').length
   lines.push(
     told.ready
-      ? `${told.domain}: all is in order`
-      : `${told.domain}: ${open} of ${told.records.filter(({ need }) => need === 'required').length} required records are not in order yet`,
+      ? `${called(told.domain)}: all is in order`
+      : `${called(told.domain)}: ${open} of ${told.records.filter(({ need }) => need === 'required').length} required records are not in order yet`,
   )
   out.raw(`${lines.map(clean).join('\n')}\n`)
 }
 
+/** An internationalised name in both forms. */
+function called(domain: string): string {
+  const unicode = domainToUnicode(domain)
+  return unicode === domain || unicode === '' ? domain : `${unicode} (${domain})`
+}
+
+const check: Command = {
+  summary: 'Does the daily check of all domains now: a record that is lost raises an alert; exit code 1 while one is',
+  async run(invocation) {
+    const api = await invocation.api()
+    const { lost } = await api.post<{ lost: number }>('/domains/dns-check')
+    invocation.out.done(
+      lost === 0 ? 'no record that once stood is lost' : `${lost} lost; see each domain with: relevo dns verify DOMAIN`,
+      { lost },
+    )
+    return lost === 0 ? EX.OK : EX.FAILURE
+  },
+}
+
 export const dns: Group = {
   summary: 'The DNS records of the sending domains.',
-  commands: { records, verify },
+  commands: { records, verify, check },
 }

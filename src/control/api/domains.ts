@@ -5,6 +5,7 @@ import {
   cloudflareFile,
   type DkimRotation,
   type DnsInspector,
+  type DnsWatch,
   inspectionJson,
   type PublishedKey,
   route53Batch,
@@ -14,7 +15,7 @@ import {
   zoneFile,
 } from '#domains'
 import type { Audit } from '../audit.ts'
-import { identityOf, mayTouch } from '../identity.ts'
+import { identityOf, mayTouch, requireUnbounded } from '../identity.ts'
 import { time } from '../times.ts'
 
 const NewDomain = Type.Object(
@@ -45,11 +46,12 @@ export type DomainParts = {
   readonly domains: SendingDomains
   readonly inspector: DnsInspector
   readonly rotation: DkimRotation
+  readonly watch: DnsWatch
 }
 
 /** Sending domains, their DNS records as they should stand and as they do, and their keys. */
 export function domainRoutes(app: FastifyInstance, parts: DomainParts, audit: Audit): void {
-  const { domains, inspector, rotation } = parts
+  const { domains, inspector, rotation, watch } = parts
 
   function named(request: FastifyRequest<{ Params: Static<typeof ByName> }>): SendingDomain {
     const domain = domains.named(request.params.name)
@@ -119,6 +121,11 @@ export function domainRoutes(app: FastifyInstance, parts: DomainParts, audit: Au
       return reply.type('text/plain').send(format === 'bind' ? zoneFile(inspection) : cloudflareFile(inspection))
     },
   )
+
+  app.post('/domains/dns-check', { config: { permission: 'domains:write' } }, async (request) => {
+    requireUnbounded(request)
+    return { lost: await watch.run() }
+  })
 
   app.post<{ Params: Static<typeof ByName>; Body: Static<typeof Rotation> | undefined }>(
     '/domains/:name/dkim/rotate',

@@ -7,7 +7,8 @@ import { SystemServers, serverOf } from './system-servers.ts'
 const TIMEOUT_MS = 3000
 /** Of one answer no more is looked at: what a zone publishes does not decide how much work it makes. */
 const MAX_RECORDS = 200
-const MAX_TXT_BYTES = 16_384
+/** More than any record of mail has, and little enough for patterns that look twice. */
+const MAX_TXT_BYTES = 4096
 
 /** Asks one name server one question, for those who look at zones as they stand: nothing is cached. */
 export function askServer(clock: Clock, timeoutMs = TIMEOUT_MS): AskServer {

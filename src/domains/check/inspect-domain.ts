@@ -1,3 +1,4 @@
+import type { PublishedKey } from '../key-ring.ts'
 import type { Look } from '../lookup/contract.ts'
 import { valuesOf } from '../lookup/read-reply.ts'
 import { isAtOrAbove, ZoneView, type ZoneViewOptions } from '../lookup/zone-view.ts'
@@ -5,7 +6,7 @@ import { isDmarc, parseDmarc, reportDomains } from '../policy/dmarc-record.ts'
 import type { SpfLook } from '../policy/spf-walk.ts'
 import type { Template } from '../records/template.ts'
 import { type DnsFacts, sameOrganisation, type WantedRecord, wantedRecords } from '../records/wanted.ts'
-import { type Finding, hasError, type InspectedRecord, type Inspection } from './finding.ts'
+import { type Finding, finding, hasError, type InspectedRecord, type Inspection } from './finding.ts'
 import { inspectRecord, unchecked } from './inspect-record.ts'
 import { judgeZone } from './judge-zones.ts'
 import type { JudgeContext } from './judgement.ts'
@@ -49,10 +50,13 @@ export async function inspectDomain(
   const reports = await Promise.all(
     authorisations(facts, wanted, first).map((one) => inspectRecord(one, view, context)),
   )
+  const left = await Promise.all(
+    facts.keys.filter(({ state }) => state === 'retired').map((key) => leftOver(key, view)),
+  )
   const findings = await zoneFindings(view, [...first, ...reports])
   const gone = findings.filter(({ code }) => code === 'no-such-domain').map(({ name }) => name)
   // Of a domain that does not exist it is not told record by record that nothing stands in it.
-  const records = [...first, ...reports].map((record) =>
+  const records = [...first, ...reports, ...left.flatMap((one) => one ?? [])].map((record) =>
     gone.some((name) => isAtOrAbove(name, record.name)) ? { ...record, findings: [] } : record,
   )
   const zone = await view.zoneOf(facts.domain)
@@ -103,6 +107,30 @@ function authorisations(
       }
     )
   })
+}
+
+/** A key that is no longer used and still stands in the DNS. */
+async function leftOver(key: PublishedKey, view: ZoneView): Promise<InspectedRecord | null> {
+  const said = await view.peek(key.host, 'TXT')
+  if (said.kind !== 'records') return null
+  const { apex } = await view.zoneOf(key.host)
+  return {
+    id: `dkim-${key.selector}`,
+    name: key.host,
+    type: 'TXT',
+    check: 'dkim',
+    need: 'optional',
+    by: 'you',
+    why: 'a key that is no longer used',
+    verdict: 'ok',
+    action: 'remove',
+    value: valuesOf(said)[0] ?? '',
+    replaces: [],
+    besides: [],
+    ttlS: said.ttlS,
+    zone: apex,
+    findings: [finding('note', 'dkim-key-left', key.host, 'this key is no longer used: the record may be removed')],
+  }
 }
 
 /** What is wrong with the zones that the records are in. PTRs and what others publish are in zones of somebody else. */

@@ -192,7 +192,8 @@ async function staleness(
   )
 }
 
+/** The TTL as it is set; what a resolver says is what is left of it. */
 function ttlOf(look: Look): number | null {
   for (const { said } of look.authoritative) if (said.kind === 'records') return said.ttlS
-  return look.resolver.kind === 'records' ? look.resolver.ttlS : null
+  return null
 }

@@ -2,7 +2,7 @@ import { type Finding, finding } from './finding.ts'
 
 /** What is wrong with how a TXT record was put into the panel, whatever it is for. Null: nothing of this kind. */
 export function panelFault(name: string, text: string, version: RegExp): Finding | null {
-  if (/\\+;/.test(text))
+  if (/\\;/.test(text))
     return finding(
       'error',
       'semicolon-escaped',

@@ -5,6 +5,8 @@ import { saidBy, valuesOf } from './read-reply.ts'
 const MAX_SERVERS = 6
 const MAX_QUESTIONS = 600
 const TRIES = 2
+/** A server that has let so many questions go by is not asked again. */
+const MAX_UNANSWERED = 4
 
 export type ZoneViewOptions = {
   readonly ask: AskServer
@@ -20,6 +22,9 @@ export class ZoneView {
   readonly #options: ZoneViewOptions
   readonly #zones = new Map<string, Promise<Zone>>()
   readonly #asked = new Map<string, Promise<DnsReply | null>>()
+  /** Server → questions without an answer; those that ever answered are not in it. */
+  readonly #unanswered = new Map<string, number>()
+  readonly #answering = new Set<string>()
   #questions = 0
 
   constructor(options: ZoneViewOptions) {
@@ -169,11 +174,17 @@ export class ZoneView {
   }
 
   async #try(server: NameServer, question: Parameters<AskServer>[1]): Promise<DnsReply | null> {
+    const key = `${server.address}:${server.port}`
     for (let tries = 0; tries < TRIES; tries++) {
+      if ((this.#unanswered.get(key) ?? 0) >= MAX_UNANSWERED && !this.#answering.has(key)) return null
       this.#questions += 1
       if (this.#questions > MAX_QUESTIONS || !askable(question.name)) return null
       const reply = await this.#options.ask(server, question)
-      if (reply !== null) return reply
+      if (reply !== null) {
+        this.#answering.add(key)
+        return reply
+      }
+      this.#unanswered.set(key, (this.#unanswered.get(key) ?? 0) + 1)
     }
     return null
   }

@@ -27,6 +27,10 @@ function lines(inspection: Inspection, line: (record: InspectedRecord, value: st
     record.by === 'you' && (record.name === zone || record.name.endsWith(`.${zone}`))
   const out: string[] = [`; records of ${domain} for the zone ${zone}`]
   for (const record of records) {
+    if (record.action === 'remove') {
+      out.push(`; remove: ${line(record, record.value)}`)
+      continue
+    }
     if (record.action === 'keep' && record.verdict !== 'unchecked') {
       if (record.verdict !== 'absent') out.push(`; ${record.name} ${record.type}: in order`)
       continue
