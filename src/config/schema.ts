@@ -154,7 +154,12 @@ export const ConfigSchema = Type.Object(
       }),
     }),
     queue: section('How mail is kept until every recipient is settled.', {
-      retention_days: days('Settled messages are removed after this many days.', 30, 1, 3650),
+      retention_days: days(
+        'Settled messages, events, and bounces that were read are removed after this many days.',
+        30,
+        1,
+        3650,
+      ),
       keep_bodies: yes(
         'Keep message contents until the retention ends, not only until the last recipient is settled.',
         false,

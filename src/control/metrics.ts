@@ -1,4 +1,5 @@
 import { createServer, type Server } from 'node:http'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client'
 import { type Log, messageOf } from '#base'
 import type { EventHub } from '#events'
@@ -20,10 +21,15 @@ export type MetricsParts = {
   readonly limits?: HttpLimits
 }
 
+/** How often the event loop is looked at. What is measured contains this wait. */
+const LOOK_EVERY_MS = 10
+const QUANTILES = [0.5, 0.99, 0.999, 1]
+
 /** Loopback HTTP for monitoring: /metrics (Prometheus text), /healthz (the process lives), /readyz (it takes mail). */
 export class Metrics {
   readonly #registry = new Registry()
   readonly #parts: MetricsParts
+  readonly #loopDelay = monitorEventLoopDelay({ resolution: LOOK_EVERY_MS })
   #server: Server | null = null
 
   constructor(parts: MetricsParts) {
@@ -69,6 +75,21 @@ export class Metrics {
       },
     })
     void recipients
+    const loopDelay = this.#loopDelay
+    loopDelay.enable()
+    new Gauge({
+      name: 'relevo_event_loop_delay_seconds',
+      help: 'How late the event loop was since the last scrape; quantile 1 is the longest wait',
+      labelNames: ['quantile'],
+      registers,
+      collect() {
+        for (const quantile of QUANTILES) {
+          const ms = loopDelay.percentile(quantile * 100) / 1e6 - LOOK_EVERY_MS
+          this.set({ quantile }, Math.max(0, ms) / 1000)
+        }
+        loopDelay.reset()
+      },
+    })
     gauge('relevo_backlog_messages', 'Messages accepted and not yet tried for the first time', parts.backlog)
     gauge('relevo_submission_sessions', 'Open sessions of submission clients', parts.sessions)
     gauge('relevo_delivery_connections', 'Open connections to MX hosts and relays', parts.connections)
@@ -105,6 +126,7 @@ export class Metrics {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#loopDelay.disable()
     this.#registry.clear()
     this.#server?.closeAllConnections()
     await new Promise((resolve) => (this.#server === null ? resolve(null) : this.#server.close(resolve)))

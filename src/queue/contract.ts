@@ -312,6 +312,8 @@ export interface QueueStore extends AsyncDisposable {
   retire(settledBeforeMs: number, limit: number): Promise<number>
   /** Forgets idempotency keys that are a week old, in bounded steps; returns how many went. */
   forgetKeys(nowMs: number, limit: number): Promise<number>
+  /** Removes the oldest events and mail that came back, from before the time, in bounded steps; returns how many went. */
+  forgetEvents(beforeMs: number, limit: number): Promise<number>
   /** Gives freed space back in a small step: compacts one mostly dead segment, frees database pages. True when more is to do. */
   reclaimSpace(nowMs: number): Promise<boolean>
 }

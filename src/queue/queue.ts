@@ -284,7 +284,7 @@ export class Queue implements AsyncDisposable {
     })
   }
 
-  /** Removes what was settled longer ago than the retention, in small steps, and gives the space back. */
+  /** Removes what was settled or happened longer ago than the retention, in small steps, and gives the space back. */
   async runRetention(): Promise<number> {
     const nowMs = this.#clock.now()
     const beforeMs = nowMs - this.#config.retention_days * 86_400_000
@@ -294,6 +294,7 @@ export class Queue implements AsyncDisposable {
       removed += step
     }
     while (!this.#closed && (await this.#store.forgetKeys(nowMs, RETIRE_STEP)) === RETIRE_STEP);
+    while (!this.#closed && (await this.#store.forgetEvents(beforeMs, RETIRE_STEP)) === RETIRE_STEP);
     await this.reclaimSpace()
     return removed
   }

@@ -162,6 +162,22 @@ export async function queueStoreSuite(t: Test, driver: QueueDriver): Promise<voi
     t.equal((await opened.store.accept(...again())).result.kind, 'accepted', 'a forgotten key is new')
   })
 
+  await t.test('old events go, the oldest first and no more than asked', async (t) => {
+    const { open } = await fresh(t)
+    await using opened = await open()
+    const { store } = opened
+    for (let day = 0; day < 5; day++) {
+      const one = message(['one@a.example'], { acceptedMs: T0 + day * 86_400_000 })
+      await store.accept(one, queued(one))
+    }
+    const all = await opened.events()
+    t.equal(await store.forgetEvents(T0, 10), 0, 'none is older')
+    t.equal(await store.forgetEvents(T0 + 2.5 * 86_400_000, 2), 2)
+    t.equal(await store.forgetEvents(T0 + 2.5 * 86_400_000, 2), 1)
+    t.equal(await store.forgetEvents(T0 + 2.5 * 86_400_000, 2), 0)
+    t.same(await opened.events(), all.slice(3))
+  })
+
   await t.test('a recipient suppressed at acceptance is final at once, the others go on', async (t) => {
     const { open } = await fresh(t)
     await using opened = await open()

@@ -142,6 +142,7 @@ void t.test('a message is delivered signed and over TLS where it is offered, and
   const metrics = await (await fetch(`http://127.0.0.1:${rig.ports.metrics}/metrics`)).text()
   t.match(metrics, /relevo_events_total\{type="sent",way="mx"\} 1/)
   t.match(metrics, /relevo_queue_recipients\{state="sent"\} 1/)
+  t.match(metrics, /relevo_event_loop_delay_seconds\{quantile="0.999"\} [\d.e-]+$/m)
   t.equal((await fetch(`http://127.0.0.1:${rig.ports.metrics}/healthz`)).status, 200)
   t.same(await (await fetch(`http://127.0.0.1:${rig.ports.metrics}/readyz`)).json(), {
     ready: true,

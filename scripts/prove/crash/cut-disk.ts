@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process'
-import { mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -33,12 +33,14 @@ export class CutDisk implements Disposable {
     for (let tries = 1; ; tries++)
       try {
         await run('umount', [this.path])
-        break
+        await run('mount', ['-o', 'loop', this.#image, this.path])
+        // While a mount namespace made meanwhile by somebody else holds it, it is mounted again as dead as it was.
+        writeFileSync(join(this.path, 'alive'), '')
+        return
       } catch (error) {
-        if (tries === 100) throw error
-        await pause(50)
+        if (tries === 200) throw error
+        await pause(100)
       }
-    await run('mount', ['-o', 'loop', this.#image, this.path])
   }
 
   [Symbol.dispose](): void {

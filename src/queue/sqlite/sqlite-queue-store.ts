@@ -135,6 +135,10 @@ export class SqliteQueueStore implements QueueStore {
     return this.#database.write('queue.forget-keys', { nowMs, limit })
   }
 
+  forgetEvents(beforeMs: number, limit: number): Promise<number> {
+    return this.#database.write('queue.forget-events', { beforeMs, limit })
+  }
+
   reclaimSpace(nowMs: number): Promise<boolean> {
     return this.#database.write('queue.reclaim-space', { maxBytes: COMPACT_STEP_BYTES, nowMs })
   }

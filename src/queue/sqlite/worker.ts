@@ -30,6 +30,7 @@ const open: WorkerModuleFactory = (context) => {
       'queue.hold-damaged': (args) => writing.holdDamaged(args),
       'queue.retire': (args) => writing.retire(args),
       'queue.forget-keys': (args) => writing.forgetKeys(args),
+      'queue.forget-events': (args) => writing.forgetEvents(args),
       'queue.reclaim-space': (args) => writing.reclaimSpace(args),
     },
     beforeCommit: () => writing.beforeCommit(),
