@@ -113,8 +113,12 @@ export function completeMessage(raw: Buffer, options: CompleteOptions): Result<C
   parts.push(CRLF, body)
   if (body.length > 0 && body[body.length - 1] !== 0x0a) parts.push(CRLF)
 
+  const { content } = toSevenBit(Buffer.concat(parts))
+  // RFC 5321 §4.5.2, RFC 5322 §4: readers drop it or end there, and see another message than was checked here. What is left
+  // of them stands in a signed part, which is not re-encoded.
+  if (content.includes(0)) return refuse(null, 'a signed or enclosed part has a NUL byte: encode that part in base64')
   return ok({
-    content: toSevenBit(Buffer.concat(parts)).content,
+    content,
     control,
     messageIdHeader,
     headerFrom: from.value,
