@@ -18,6 +18,7 @@ import {
   Resolver,
   Signer,
   type Sink,
+  TransportSecurity,
 } from '#delivery'
 import { DkimRotation, DnsInspector, DnsWatch, Recogniser, ReturnPaths, SendingDomains } from '#domains'
 import { domainEvent, EventHub, standingEvent } from '#events'
@@ -216,7 +217,14 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
   )
   const cage: Cage = { mx: sink.address, relay: sink.relayAddress! }
   const pool = new Pool(clock, config.delivery.connection_idle * 1000)
-  const carrier = new Carrier(config.delivery, config.hostname, clock, pool)
+  const resolver = new Resolver({
+    servers: config.delivery.dns_servers,
+    trusted: config.delivery.dnssec_servers,
+    clock,
+  })
+  const security = stack.use(await TransportSecurity.open({ config, records, resolver, clock, log }))
+  const { policies: tlsPolicies, results: tlsResults, authorities } = security
+  const carrier = new Carrier(config.delivery, config.hostname, clock, pool, tlsResults, authorities)
   const signer = new Signer({
     enabled: config.dkim.sign,
     keysFor: (name) => domains.keysFor(name),
@@ -260,7 +268,8 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
       return returnPaths.make({ kind, recipientKey: claim.recipients[0]!.key }, host, acceptedMs)
     },
     destinations: new Destinations({
-      resolver: new Resolver({ servers: config.delivery.dns_servers, clock }),
+      resolver,
+      tlsPolicies,
       clock,
       hostname: config.hostname,
       families: config.delivery.ip,

@@ -90,6 +90,7 @@ async function measure(domains: number): Promise<void> {
       hosts: [{ name: `mx.${domain}`, preference: 10, addresses: ['127.0.0.1'] }],
       site: domain,
       mailboxProvider: 'other',
+      tls: { mxSecure: false, sts: null, hosts: new Map(), key: '' },
     } satisfies Destination,
   })
   const provider = { id: 'own', name: 'own', kind: 'own' as const }
@@ -98,7 +99,7 @@ async function measure(domains: number): Promise<void> {
   const dispatcher = new Dispatcher({
     ...{ config, queue, signer, pool, clock, log: silentLog, maxRecipients: 1, sandbox: null },
     cage: { mx: { host: '127.0.0.1', port }, relay: { host: '127.0.0.1', port } },
-    carrier: new Carrier(config, 'relevo.test', clock, pool),
+    carrier: new Carrier(config, 'relevo.test', clock, pool, { count: () => {} }, undefined),
     router: {
       choose: async (request) => ({
         kind: 'carry',

@@ -74,7 +74,7 @@ export function checkShape(settings: Settings, problems: Problem[]): Shape {
         report(
           at,
           `${here} is ${shown(entry)}; allowed is a table with ${names.join(' and ')}`,
-          'Write it as [[sources]]',
+          `Write it as [[${at}]]`,
         )
         return []
       }
@@ -90,6 +90,7 @@ export function checkShape(settings: Settings, problems: Problem[]): Shape {
       }
       for (const name of names) {
         const inner = entry[name]
+        if (inner === undefined && node.properties![name]!.default !== undefined) continue
         if (inner === undefined) report(`${here}.${name}`, `${here}.${name} is missing`, `Add ${name} to the table`)
         else if (!fits(node.properties![name]!, inner))
           report(
@@ -98,7 +99,12 @@ export function checkShape(settings: Settings, problems: Problem[]): Shape {
             'Correct it',
           )
       }
-      return wrong.size === before ? [{ ...entry }] : []
+      if (wrong.size > before) return []
+      return [
+        Object.fromEntries(
+          names.map((name) => [name, entry[name] ?? structuredClone(node.properties![name]!.default)]),
+        ),
+      ]
     })
   }
 
@@ -108,6 +114,10 @@ export function checkShape(settings: Settings, problems: Problem[]): Shape {
 function fits(node: SchemaNode, given: unknown): boolean {
   if (node.enum !== undefined) return typeof given === 'string' && node.enum.includes(given)
   if (node.type === 'boolean') return typeof given === 'boolean'
+  if (node.type === 'array')
+    return (
+      Array.isArray(given) && given.length >= (node.minItems ?? 0) && given.every((item) => fits(node.items!, item))
+    )
   if (node.type === 'string') return typeof given === 'string' && given.length >= (node.minLength ?? 0)
   if (typeof given !== 'number' || !Number.isFinite(given)) return false
   if (node.type === 'integer' && !Number.isSafeInteger(given)) return false

@@ -21,6 +21,7 @@ export function checkTogether(config: Config, context: Together): void {
   certificate(config, context)
   trusted(config, context)
   sources(config, context)
+  tlsPolicies(config, context)
   const { known, report } = context
   if (
     known('limits.driver', 'limits.redis_url_file') &&
@@ -161,6 +162,33 @@ function sources(config: Config, { known, report }: Together): void {
         `${here}.ehlo`,
         `${here}.ehlo is ${shown(ehlo)}, not a host name`,
         'Set it to the name that the PTR record of the address gives',
+      )
+  }
+}
+
+function tlsPolicies(config: Config, { known, report }: Together): void {
+  if (!known('tls_policies')) return
+  const seen = new Set<string>()
+  for (const [i, { domain, policy, names }] of config.tls_policies.entries()) {
+    const here = `tls_policies[${i}]`
+    const plain = domain.toLowerCase()
+    if (!isHostName(plain.replace(/^\*\./, '')))
+      report(`${here}.domain`, `${here}.domain is ${shown(domain)}, not a domain`, 'Write example.com or *.example.com')
+    else if (seen.has(plain))
+      report(`${here}.domain`, `${here}.domain ${domain} is listed twice`, 'Remove one of the two')
+    seen.add(plain)
+    const odd = names.find((name) => !isHostName(name))
+    if (odd !== undefined)
+      report(
+        `${here}.names`,
+        `${here}.names has ${shown(odd)}, not a host name`,
+        'Write names as the certificate shows them',
+      )
+    else if (names.length > 0 && policy !== 'verify')
+      report(
+        `${here}.names`,
+        `${here}.names is set; only policy = "verify" looks at names`,
+        'Set policy = "verify", or remove names',
       )
   }
 }

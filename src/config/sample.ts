@@ -32,12 +32,11 @@ function setting(key: string, node: SchemaNode, commented = true): string[] {
 
 function tables(name: string, node: SchemaNode): string[] {
   const lines = [...comment(node.description ?? ''), `#[[${name}]]`]
-  const samples: Readonly<Record<string, string>> = { address: '192.0.2.25', ehlo: 'mail.example.com' }
   for (const [key, leaf] of Object.entries(node.items?.properties ?? {}))
     lines.push(
       ...comment(leaf.description ?? ''),
-      ...comment(`Allowed: ${allowed(leaf)}. No default.`),
-      `#${stringify({ [key]: samples[key] ?? '' }).trim()}`,
+      ...comment(`Allowed: ${allowed(leaf)}.${leaf.default === undefined ? ' No default.' : ''}`),
+      `#${stringify({ [key]: leaf.default ?? leaf.examples?.[0] ?? '' }).trim()}`,
     )
   return lines
 }

@@ -5,6 +5,8 @@ export type SchemaNode = {
   readonly type?: 'object' | 'array' | 'string' | 'integer' | 'number' | 'boolean'
   readonly description?: string
   readonly default?: unknown
+  /** What the sample shows where there is no default. */
+  readonly examples?: readonly unknown[]
   readonly enum?: readonly string[]
   readonly minimum?: number
   readonly maximum?: number

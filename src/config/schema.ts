@@ -222,7 +222,7 @@ export const ConfigSchema = Type.Object(
       body_timeout: seconds('Deadline for sending the content.', 600),
       dot_timeout: seconds('Deadline for the answer to the final dot (RFC 5321 §4.5.3.2.6).', 600),
       tls: choice(
-        'STARTTLS with MX hosts: "opportunistic" uses it where offered and falls back to clear text, "require" never sends in clear, "off" never asks.',
+        'STARTTLS with MX hosts that publish nothing better: "opportunistic" uses it where offered and falls back to clear text, "require" never sends in clear, "off" never asks, nor heeds what is published.',
         ['opportunistic', 'require', 'off'],
         'opportunistic',
       ),
@@ -242,6 +242,22 @@ export const ConfigSchema = Type.Object(
         14_400,
         0,
       ),
+      dnssec_servers: list(
+        'Addresses of name servers whose DNSSEC validation (AD bit) is believed besides those on loopback. Only validating resolvers reached over a network nobody else can write to.',
+        [],
+        'ip',
+      ),
+      dane: yes(
+        'Heed the TLSA records of MX hosts (DANE, RFC 7672). Takes a validating resolver on loopback or in dnssec_servers; without one it does nothing.',
+        true,
+      ),
+      mta_sts: yes('Fetch and heed the MTA-STS policies of recipient domains (RFC 8461).', true),
+      mta_sts_port: port('The port of the policy hosts. 443 everywhere except in tests.', 443),
+      ca_file: text(
+        'PEM file with authorities that are believed besides the ones that come with Relevo, where a certificate is verified: MTA-STS, its policy hosts, REQUIRETLS, policy "verify".',
+        '',
+        { format: 'readable-file' },
+      ),
       dsn: choice(
         'When a sender gets a delivery status notification: "requested" if the client asked by NOTIFY, "failure" also of each final failure where it said nothing, "never".',
         ['requested', 'failure', 'never'],
@@ -251,8 +267,13 @@ export const ConfigSchema = Type.Object(
     sources: Type.Array(
       Type.Object(
         {
-          address: Type.String({ description: 'The local IP address that connections start from.', format: 'ip' }),
+          address: Type.String({
+            description: 'The local IP address that connections start from.',
+            format: 'ip',
+            examples: ['192.0.2.25'],
+          }),
           ehlo: Type.String({
+            examples: ['mail.example.com'],
             description: 'The name given in EHLO from this address; its PTR and A records should agree.',
             format: 'domain',
           }),
@@ -262,6 +283,31 @@ export const ConfigSchema = Type.Object(
       {
         default: [],
         description: 'Source addresses for direct delivery. None: the system chooses, and hostname is the EHLO name.',
+      },
+    ),
+    tls_policies: Type.Array(
+      Type.Object(
+        {
+          domain: Type.String({
+            description: 'The recipient domain, or *.example.com for all domains below it.',
+            examples: ['example.com'],
+          }),
+          policy: Type.Enum(['none', 'opportunistic', 'required', 'verify', 'dane'], {
+            description:
+              '"none": clear text. "opportunistic": TLS where offered, whatever the domain publishes. "required": TLS or wait, and what it publishes. "verify": a certificate of an authority for the MX host or one of names. "dane": TLSA records or wait.',
+            examples: ['verify'],
+          }),
+          names: Type.Array(Type.String({ minLength: 1 }), {
+            default: [],
+            description: 'With "verify": the names of which the certificate must show one, instead of the MX host.',
+          }),
+        },
+        { additionalProperties: false },
+      ),
+      {
+        default: [],
+        description:
+          'How mail to single domains is secured, whatever they publish. Without an entry: DANE, else MTA-STS, else delivery.tls.',
       },
     ),
     return_path: section('The return path by which bounces find their recipient.', {

@@ -1,11 +1,11 @@
 import type { Clock } from '#base'
 import { type Claim, type ClaimedRecipient, DamagedContent, type Queue, type Settlement } from '#queue'
 import type { RouteReport, Router } from '#routing'
-import type { Cage, Carrier, Carry, Opened, OpenResult, Place, TlsFailure } from './carry.ts'
-import type { Destination, ProviderRef, RecipientResult, TryTrace } from './contract.ts'
+import type { Cage, Carrier, Carry, NotOpened, Opened, OpenResult, Place, TlsFailure } from './carry.ts'
+import type { Demand, Destination, ProviderRef, RecipientResult, TryTrace } from './contract.ts'
 import { back } from './settlements.ts'
 import type { Signer } from './sign.ts'
-import type { ConnectFailure, Transaction } from './smtp-client/contract.ts'
+import type { Transaction } from './smtp-client/contract.ts'
 
 /** What concludes a result (feedback); declared here so that delivery imports no later stage. */
 export type ConcludeContext = {
@@ -52,6 +52,8 @@ export type Way = {
   readonly destination: Destination
   /** Set: sandbox mail, which goes to the sink. */
   readonly cage: Cage | null
+  /** What the message asks of the transport. */
+  readonly demand: Demand
   readonly messagesPerConnection: number
   /** The connections that this one is counted among. */
   readonly place: Place
@@ -63,8 +65,8 @@ export type Way = {
 export type Attempted = {
   readonly settlements: readonly Settlement[]
   readonly opened: Opened | null
-  /** No connection came about: the site should rest. */
-  readonly unreachable: boolean
+  /** No connection came about: the site should rest. `policy`: the domain alone, whose TLS policy was not met. */
+  readonly unreachable: false | 'site' | 'policy'
   /** A peer answered about a recipient. */
   readonly answered: boolean
   /** It was ended from here before anything could be taken: to make room, or because Relevo stops. */
@@ -112,6 +114,7 @@ export async function attempt(
       smtpUtf8: claim.message.smtpUtf8,
       envelopeId: claim.message.envelopeId,
       ret: claim.message.ret,
+      ...(way.cage === null && (way.demand === 'must' || way.demand === 'try') ? { requireTls: way.demand } : {}),
     }
     for (;;) {
       const used = opened !== null
@@ -130,7 +133,7 @@ export async function attempt(
             settlements.push(await conclude(claim, recipient, result, way, trace, parts))
           // One connection failed, however many recipients waited for it.
           report([result], failure.stage, trace, way, parts)
-          return { ...NOTHING_DONE, settlements, unreachable: true }
+          return { ...NOTHING_DONE, settlements, unreachable: blamed(failure, way.demand) }
         }
         opened = connected.opened
       }
@@ -143,7 +146,8 @@ export async function attempt(
         continue
       }
       const { source, host, address, tls } = connection
-      const trace = traceOf(startedMs, clock.now(), source, host, address, tls, sent, opened.tlsFailure)
+      const secured = opened.policy === '' || tls === '' ? tls : `${tls} (${opened.policy})`
+      const trace = traceOf(startedMs, clock.now(), source, host, address, secured, sent, opened.tlsFailure)
       for (const [i, recipient] of recipients.entries())
         if (!cutOff(sent.results[i]!))
           settlements.push(await conclude(claim, recipient, sent.results[i]!, way, trace, parts))
@@ -268,17 +272,33 @@ function kindOf(result: RecipientResult): RouteReport['result'] {
 }
 
 /** Nothing was said about the message; a greeting that refuses us is an answer all the same, when it came from an MX. */
-function notConnected(failure: ConnectFailure, decision: Carry): Extract<RecipientResult, { kind: 'deferred' }> {
-  const answered = failure.reply !== null && decision.provider.kind === 'own'
+function notConnected(failure: NotOpened, decision: Carry): Extract<RecipientResult, { kind: 'deferred' | 'refused' }> {
+  const { stage, reply, reason, policy } = failure
+  const detail = failure.detail === undefined ? {} : { detail: failure.detail }
+  if (policy?.forEver === true) return { kind: 'refused', stage, reply, reason, status: policy.status, ...detail }
+  const answered = policy === undefined && reply !== null && decision.provider.kind === 'own'
   return {
     kind: 'deferred',
-    stage: failure.stage,
-    reply: failure.reply,
-    reason: failure.reason,
+    stage,
+    reply,
+    reason,
     // RFC 3463 §3.5: no answer from host; bad connection
-    status: failure.reply?.enhanced ?? (failure.stage === 'connect' ? '4.4.1' : '4.4.2'),
+    status: policy?.status ?? reply?.enhanced ?? (stage === 'connect' ? '4.4.1' : '4.4.2'),
     infrastructure: !answered,
+    ...detail,
   }
+}
+
+/** What rests after it. REQUIRETLS that was not met says nothing about other mail. */
+function blamed({ policy }: NotOpened, demand: Demand): Attempted['unreachable'] {
+  if (policy === undefined) return 'site'
+  return demand === 'must' ? false : 'policy'
+}
+
+/** RFC 8689 §4.1: REQUIRETLS before TLS-Required; §5: a bounce is not lost for want of it. */
+export function demandOf(message: Claim['message']): Demand {
+  if (message.tls === 'required') return message.reversePath === '' ? 'try' : 'must'
+  return message.tls === 'optional' ? 'no-tls-needed' : null
 }
 
 /** The transcript is only put together when somebody keeps it. */

@@ -3,11 +3,21 @@ import { isIP } from 'node:net'
 import type { Clock } from '#base'
 import type { Config } from '#config'
 import type { RouteDecision } from '#routing'
-import type { Destination } from './contract.ts'
+import type { Demand, Destination } from './contract.ts'
+import { judgeFailure, judgeRefusal, judgeSession, reportedPolicy } from './direct/judge-session.ts'
+import { FAILED_STATUS, NOT_OFFERED_STATUS, policyFor, policyText, type TlsPolicy } from './direct/tls-policy.ts'
+import type { TlsResult, TlsResults } from './direct/tls-results.ts'
 import type { Pool } from './pool.ts'
 import type { Endpoint } from './sink/open-sink.ts'
 import { connectSmtp } from './smtp-client/connect.ts'
-import type { ConnectFailure, ConnectOptions, Deadlines, SmtpConnection, TlsMode } from './smtp-client/contract.ts'
+import type {
+  Authorities,
+  ConnectFailure,
+  ConnectOptions,
+  Deadlines,
+  SmtpConnection,
+  TlsMode,
+} from './smtp-client/contract.ts'
 
 export type Carry = Extract<RouteDecision, { kind: 'carry' }>
 
@@ -26,6 +36,8 @@ export type Opened = {
   readonly group: string
   readonly reused: boolean
   readonly tlsFailure: TlsFailure | null
+  /** By which rule it is secured, for people; empty: by none but the default. */
+  readonly policy: string
 }
 /** What is to be opened: see `Way` of the attempt. */
 export type Opening = {
@@ -33,13 +45,22 @@ export type Opening = {
   readonly destination: Destination
   /** Set: this mail is sandbox mail and goes to the sink. */
   readonly cage: Cage | null
+  readonly demand: Demand
   /** A connection that carried so many is not used again. */
   readonly messagesPerConnection: number
   readonly place: Place
 }
+/** `policy`: the policy kept the mail back, whose fault the host's reachability is not. */
+export type NotOpened = ConnectFailure & { readonly policy?: { readonly status: string; readonly forEver: boolean } }
 export type OpenResult =
   | { readonly ok: true; readonly opened: Opened }
-  | { readonly ok: false; readonly failure: ConnectFailure; readonly host: string; readonly address: string }
+  | { readonly ok: false; readonly failure: NotOpened; readonly host: string; readonly address: string }
+
+type NoConnection = Extract<OpenResult, { ok: false }>
+
+/** RFC 8689 §4.2.1 and §8: encryption needed; REQUIRETLS support required. */
+const NO_TLS_STATUS = '5.7.10'
+const NO_REQUIRETLS_STATUS = '5.7.30'
 
 /** A host that could not be reached is tried last for this long. */
 const SHUN_MS = 60_000
@@ -54,9 +75,21 @@ export class Carrier {
   readonly #deadlines: Deadlines
   readonly #shunned = new Map<string, number>()
   readonly #cas = new Map<string, string>()
+  readonly #results: Pick<TlsResults, 'count'>
+  readonly #authorities: Authorities | undefined
 
-  constructor(config: Config['delivery'], hostname: string, clock: Clock, pool: Pool) {
+  /** @param authorities those that certificates of MX hosts are verified with; undefined: the ones that come with Node */
+  constructor(
+    config: Config['delivery'],
+    hostname: string,
+    clock: Clock,
+    pool: Pool,
+    results: Pick<TlsResults, 'count'>,
+    authorities: Authorities | undefined,
+  ) {
     this.#config = config
+    this.#results = results
+    this.#authorities = authorities
     this.#hostname = hostname
     this.#clock = clock
     this.#pool = pool
@@ -64,18 +97,17 @@ export class Carrier {
   }
 
   async open(opening: Opening, signal: AbortSignal): Promise<OpenResult> {
-    const { decision, destination, cage, messagesPerConnection, place } = opening
-    const key = keyOf(decision, destination, cage)
+    const { decision, destination, cage, demand, messagesPerConnection, place } = opening
+    const key = keyOf(decision, destination, cage, demand)
     const waiting = this.#pool.take(key)
     if (waiting !== null) {
-      const { connection, group, tlsFailure } = waiting
-      if (connection.messagesSent < messagesPerConnection)
-        return { ok: true, opened: { connection, key, group, tlsFailure, reused: true } }
+      if (waiting.connection.messagesSent < messagesPerConnection)
+        return { ok: true, opened: { ...waiting, reused: true } }
       void this.#pool.end(waiting)
     }
-    if (cage !== null) return this.#connect(this.#toSink(decision, cage), key, place, signal)
-    if (decision.smarthost !== null) return this.#connect(this.#toSmarthost(decision.smarthost), key, place, signal)
-    return this.#toMx(decision, destination, key, place, signal)
+    if (cage !== null) return this.#connect(this.#toSink(decision, cage), key, '', place, signal)
+    if (decision.smarthost !== null) return this.#connect(this.#toSmarthost(decision.smarthost), key, '', place, signal)
+    return this.#toMx(decision, destination, demand, key, place, signal)
   }
 
   /** Puts a connection back for the next message, or ends it. */
@@ -98,10 +130,11 @@ export class Carrier {
     return this.#toSmarthost(settings)
   }
 
-  /** MX hosts by preference, those that failed lately last; the first that answers wins. */
+  /** MX hosts by preference, those that failed lately last; the first that answers as the policy wants it wins. */
   async #toMx(
     decision: Carry,
     destination: Destination,
+    demand: Demand,
     key: string,
     place: Place,
     signal: AbortSignal,
@@ -116,38 +149,95 @@ export class Carrier {
     )
     const good = tries.filter(({ address }) => (this.#shunned.get(address) ?? 0) <= nowMs)
     const ordered = [...good, ...tries.filter((one) => !good.includes(one))].slice(0, this.#config.max_mx_hosts)
-    let last: OpenResult | null = null
-    let transcript = ''
+    const failures: NoConnection[] = []
     for (const { name, address } of ordered) {
-      const options = this.#toHost(decision, name, address)
-      let result = await this.#connect(options, key, place, signal)
-      if (!result.ok && this.#mayFallBack(result.failure)) {
-        const { failure } = result
-        const tlsFailure = { reason: failure.reason, transcript: failure.transcript }
-        transcript += `${failure.transcript}\n`
-        result = await this.#connect({ ...options, tls: { mode: 'off' } }, key, place, signal, tlsFailure)
-      }
+      const policy = policyFor(destination.tls, name, demand)
+      const result = await this.#toHostBy(policy, decision, destination, demand, name, address, key, place, signal)
       if (result.ok) {
         this.#shunned.delete(address)
         return result
       }
-      transcript += `${result.failure.transcript}\n`
-      last = result
+      failures.push(result)
       if (signal.aborted) break
-      this.#shun(address)
+      if (result.failure.policy === undefined) this.#shun(address)
     }
-    if (last === null || last.ok) throw new Error('a destination has no address')
-    return { ...last, failure: { ...last.failure, transcript } }
+    if (failures.length === 0) throw new Error('a destination has no address')
+    return together(failures)
   }
 
-  /** TLS offered and failed: clear text, where the policy says that is better than nothing (RFC 7435). */
-  #mayFallBack(failure: ConnectFailure): boolean {
-    return this.#config.tls === 'opportunistic' && failure.stage === 'starttls' && failure.reason !== 'aborted'
+  /** One host under its policy. In clear text only where the policy is opportunistic: that is better than nothing (RFC 7435). */
+  async #toHostBy(
+    policy: TlsPolicy,
+    decision: Carry,
+    destination: Destination,
+    demand: Demand,
+    host: string,
+    address: string,
+    key: string,
+    place: Place,
+    signal: AbortSignal,
+  ): Promise<OpenResult> {
+    const text = policy.by === 'default' ? '' : policyText(policy)
+    const source = decision.source?.address ?? ''
+    if (policy.level === 'refuse') {
+      this.#count(destination, policy, host, source, address, judgeRefusal(policy))
+      return notTried(policy, host, address)
+    }
+    const options = this.#toHost(decision, host, address)
+    const result = await this.#connect({ ...options, tls: this.#modeOf(policy) }, key, text, place, signal)
+    if (!result.ok) {
+      const { failure } = result
+      if (failure.stage !== 'starttls' || failure.reason === 'aborted') return result
+      const judged = judgeFailure(failure)
+      if (judged !== null) this.#count(destination, policy, host, source, address, judged)
+      if (policy.level !== 'opportunistic') return withheld(result, policy, demand)
+      const tlsFailure = { reason: failure.reason, transcript: failure.transcript }
+      const clear = await this.#connect({ ...options, tls: { mode: 'off' } }, key, text, place, signal, tlsFailure)
+      if (clear.ok) return clear
+      const transcript = `${failure.transcript}\n${clear.failure.transcript}`
+      return { ...clear, failure: { ...clear.failure, transcript } }
+    }
+    const { connection } = result.opened
+    if (policy.level !== 'off')
+      this.#count(destination, policy, host, connection.source, address, judgeSession(destination.tls, connection))
+    if (demand !== 'must' || connection.capabilities.has('REQUIRETLS')) return result
+    void this.#pool.end(result.opened)
+    return notRequiringTls(host, address)
+  }
+
+  /** What the recipient's domain is told by reports; not what the administrator or the message wanted. */
+  #count(
+    { domain, tls }: Destination,
+    { by }: TlsPolicy,
+    mxHost: string,
+    sendingIp: string,
+    mxAddress: string,
+    judged: Pick<TlsResult, 'result' | 'reason'>,
+  ): void {
+    if (by === 'configured' || by === 'requiretls' || by === 'tls-required-no') return
+    this.#results.count({ domain, ...reportedPolicy(tls, mxHost), ...judged, sendingIp, mxHost, mxAddress })
+  }
+
+  #modeOf(policy: Exclude<TlsPolicy, { level: 'refuse' }>): TlsMode {
+    const ca = this.#authorities === undefined ? {} : { ca: this.#authorities }
+    switch (policy.level) {
+      case 'off':
+        return { mode: 'off' }
+      case 'opportunistic':
+        return { mode: 'opportunistic', ...ca }
+      case 'encrypt':
+        return { mode: 'require', verify: false }
+      case 'verify':
+        return { mode: 'require', verify: true, names: policy.names, ...ca }
+      case 'dane':
+        return { mode: 'require', verify: true, dane: policy.records, names: policy.names, sni: policy.names[0]! }
+    }
   }
 
   async #connect(
     options: Omit<ConnectOptions, 'signal'>,
     key: string,
+    policy: string,
     { group, limit }: Place,
     signal: AbortSignal,
     tlsFailure: TlsFailure | null = null,
@@ -158,7 +248,7 @@ export class Carrier {
     try {
       const result = await connectSmtp({ ...options, signal })
       if (result.ok)
-        return { ok: true, opened: { connection: result.connection, key, group, reused: false, tlsFailure } }
+        return { ok: true, opened: { connection: result.connection, key, group, reused: false, tlsFailure, policy } }
       this.#pool.closed(group)
       return { ok: false, failure: result.failure, host: options.host, address: options.address }
     } catch (error) {
@@ -174,7 +264,8 @@ export class Carrier {
       port: this.#config.port,
       source: decision.source?.address ?? '',
       ehlo: decision.source?.ehlo ?? this.#hostname,
-      tls: tlsMode(this.#config.tls),
+      tls: { mode: 'opportunistic' },
+      allow: this.#config.allow_networks,
       deadlines: this.#deadlines,
       clock: this.#clock,
     }
@@ -186,7 +277,7 @@ export class Carrier {
       ...this.#toHost(decision, 'sandbox sink', door.host),
       port: door.port,
       source: '',
-      tls: { mode: 'opportunistic' },
+      allow: [door.host],
     }
   }
 
@@ -205,6 +296,7 @@ export class Carrier {
       source: '',
       ehlo: this.#hostname,
       tls: modes[tls],
+      allow: this.#config.allow_networks,
       ...(username === '' ? {} : { auth: { username, password } }),
       deadlines: this.#deadlines,
       clock: this.#clock,
@@ -226,16 +318,50 @@ export class Carrier {
   }
 }
 
-/** Connections are shared by what has the same peers, the same source and the same policy. */
-export function keyOf(decision: Carry, destination: Destination, cage: Cage | null): string {
+/** Connections are shared by what has the same peers, the same source and the same policy: never by what asks for more. */
+export function keyOf(decision: Carry, destination: Destination, cage: Cage | null, demand: Demand): string {
   if (cage !== null) return `sink ${decision.provider.kind}`
   if (decision.smarthost !== null) return `relay ${decision.provider.id}`
-  return `mx ${destination.site} ${decision.source?.address ?? ''}`
+  const asked = demand === 'must' || demand === 'no-tls-needed' ? demand : ''
+  return `mx ${destination.site} ${decision.source?.address ?? ''} ${destination.tls.key}${asked}`
 }
 
-function tlsMode(policy: Config['delivery']['tls']): TlsMode {
-  if (policy === 'require') return { mode: 'require', verify: false }
-  return { mode: policy }
+/** The host was reached, and the policy says that it must not have the mail so. */
+function withheld(result: NoConnection, policy: TlsPolicy, demand: Demand): NoConnection {
+  const { failure } = result
+  const notOffered = failure.reason === 'tls-not-offered'
+  const found = failure.detail ?? (notOffered ? 'the host does not offer STARTTLS' : failure.reason)
+  // RFC 8689 §4.2.1: what REQUIRETLS cannot have now it is not to wait for.
+  const forEver = demand === 'must'
+  const status = forEver ? NO_TLS_STATUS : notOffered ? NOT_OFFERED_STATUS : FAILED_STATUS
+  return { ...result, failure: { ...failure, detail: `${policyText(policy)}: ${found}`, policy: { status, forEver } } }
+}
+
+function notTried(policy: Extract<TlsPolicy, { level: 'refuse' }>, host: string, address: string): NoConnection {
+  const { reason, detail, by } = policy
+  const forEver = by === 'requiretls'
+  const status = forEver ? NO_TLS_STATUS : policy.status
+  const transcript = `** ${host} [${address}] not tried: ${detail}`
+  const failure = { stage: 'policy' as const, reason, reply: null, transcript, detail: `${by}: ${detail}` }
+  return { ok: false, host, address, failure: { ...failure, policy: { status, forEver } } }
+}
+
+function notRequiringTls(host: string, address: string): NoConnection {
+  const detail = `requiretls: ${host} does not offer REQUIRETLS`
+  const transcript = `** ${host} [${address}] ${detail}`
+  const failure = { stage: 'policy' as const, reason: 'requiretls-not-offered', reply: null, transcript, detail }
+  return { ok: false, host, address, failure: { ...failure, policy: { status: NO_REQUIRETLS_STATUS, forEver: true } } }
+}
+
+/**
+ * The last host's failure stands for all, but one that may pass comes before one that will not: mail that REQUIRETLS keeps back
+ * ends only when no host is left that might take it.
+ */
+function together(failures: readonly NoConnection[]): NoConnection {
+  const passing = failures.filter(({ failure }) => failure.policy?.forEver !== true)
+  const last = (passing.length > 0 ? passing : failures).at(-1)!
+  const transcript = failures.map(({ failure }) => failure.transcript).join('\n')
+  return { ...last, failure: { ...last.failure, transcript } }
 }
 
 export function deadlinesOf(config: Config['delivery']): Deadlines {

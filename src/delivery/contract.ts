@@ -1,3 +1,5 @@
+import type { DomainTls } from './direct/tls-policy.ts'
+
 /** A peer's reply, RFC 5321 §4.2. Its text is untrusted. */
 export type Reply = {
   readonly code: number
@@ -32,6 +34,8 @@ export type RecipientResult =
       readonly reply: Reply | null
       readonly reason: string
       readonly status: string
+      /** What we found, for people, where no reply says it. */
+      readonly detail?: string
     }
   /** `infrastructure`: nothing was said about this message (no connection, DNS down, TLS failed): never counts as an attempt. */
   | {
@@ -42,6 +46,7 @@ export type RecipientResult =
       readonly status: string
       readonly infrastructure: boolean
       readonly retryAfterMs?: number
+      readonly detail?: string
     }
   /** The connection ended after the final dot was (or may have been) sent and before a reply: a copy may have been taken. */
   | { readonly kind: 'uncertain'; readonly stage: 'body' | 'dot'; readonly reason: string }
@@ -63,6 +68,12 @@ export type TryTrace = {
 
 export type ProviderRef = { readonly id: string; readonly name: string; readonly kind: 'own' | 'smarthost' | 'sink' }
 
+/**
+ * What a message asks of the transport: `must` REQUIRETLS (RFC 8689), `try` it (a bounce of such a message, §5), `no-tls-needed`
+ * (`TLS-Required: no`, §3). Null: nothing.
+ */
+export type Demand = 'must' | 'try' | 'no-tls-needed' | null
+
 /** Where mail for a domain goes: its MX hosts by preference, what the set is called, and whose mailboxes they are. */
 export type Destination = {
   readonly domain: string
@@ -75,6 +86,7 @@ export type Destination = {
   readonly site: string
   /** `google`, `microsoft`, `yahoo`, `apple` … `other` (config/shaping.toml). */
   readonly mailboxProvider: string
+  readonly tls: DomainTls
 }
 
 /** A reply classified (config/replies.toml). */

@@ -6,6 +6,7 @@ import type { AttemptParts } from './attempt.ts'
 import type { Cage, Place } from './carry.ts'
 import type { Destination } from './contract.ts'
 import type { Destinations, Resolved } from './direct/destinations.ts'
+import { NOTHING_PUBLISHED } from './direct/tls-policy.ts'
 import { Expiry } from './expiry.ts'
 import { Lane, type LaneParts, type LaneStart, routeGroup } from './lane.ts'
 import { LaneGroups } from './lane-groups.ts'
@@ -261,7 +262,8 @@ export class Dispatcher {
   #known(domain: string): Resolved | undefined {
     if (this.#options.sandbox === null) return this.#options.destinations.known(domain)
     const mailboxProvider = this.#options.mailboxProviderOf(domain)
-    return { kind: 'destination', destination: { domain, hosts: [], site: 'sandbox sink', mailboxProvider } }
+    const destination = { domain, hosts: [], site: 'sandbox sink', mailboxProvider, tls: NOTHING_PUBLISHED }
+    return { kind: 'destination', destination }
   }
 
   #directStart(domain: string, priority: Priority, destination: Destination): LaneStart {

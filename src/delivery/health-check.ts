@@ -11,7 +11,12 @@ export async function checkSmarthost(
 ): Promise<{ readonly ok: boolean; readonly detail: string }> {
   const options = carrier.smarthostOptions(provider.smarthost!)
   const caged =
-    cage === null ? {} : { address: cage.relay.host, port: cage.relay.port, tls: { mode: 'opportunistic' as const } }
+    cage === null
+      ? {}
+      : {
+          ...{ address: cage.relay.host, port: cage.relay.port, allow: [cage.relay.host] },
+          tls: { mode: 'opportunistic' as const },
+        }
   const { auth: _auth, ...without } = options
   const result = await connectSmtp({ ...(cage === null ? options : without), ...caged, signal })
   if (!result.ok) {

@@ -1,6 +1,6 @@
 import { isMachineError, messageOf } from '#base'
 import type { Claim, Priority, Settlement } from '#queue'
-import { type Attempted, attempt, type Ending } from './attempt.ts'
+import { type Attempted, attempt, demandOf, type Ending } from './attempt.ts'
 import { type Cage, type Carry, keyOf, type Opened, type OpenResult, type Place } from './carry.ts'
 import type { Destination } from './contract.ts'
 import type { DispatcherOptions } from './dispatcher.ts'
@@ -234,10 +234,11 @@ export class Lane {
     const { destination, messagesPerConnection } = this.#start
     const { router, carrier, sandbox, clock } = this.#options
     const cage = message.sandbox ? (sandbox ?? this.#options.cage) : null
+    const demand = demandOf(message)
     const held = this.#opened
     if (
       held !== null &&
-      (held.key !== keyOf(decision, destination, cage) ||
+      (held.key !== keyOf(decision, destination, cage, demand) ||
         !held.connection.usable ||
         held.connection.messagesSent >= messagesPerConnection)
     ) {
@@ -245,13 +246,14 @@ export class Lane {
       this.#opened = null
     }
     const teaches = cage === null || sandbox !== null
-    const way = { decision, destination, cage, messagesPerConnection, teaches, place: this.#placeOf(decision, cage) }
+    const place = this.#placeOf(decision, cage)
+    const way = { decision, destination, cage, demand, messagesPerConnection, teaches, place }
     try {
       const done = await attempt(claim, way, this.#opened, this.#options, this.#ending())
       this.#opened = done.opened
       this.#learn(decision, done)
       this.#parts.failedInside.delete(message.id)
-      return { settlements: done.settlements, rest: done.unreachable || done.cutOff }
+      return { settlements: done.settlements, rest: done.unreachable !== false || done.cutOff }
     } catch (error) {
       this.#opened = null
       router.release(decision)
@@ -332,6 +334,7 @@ export class Lane {
     const { config, clock, queue } = this.#options
     if (this.#parts.stopping()) return
     if (done.answered) {
+      sites.forget(policyOf(domain))
       if (this.#relay !== null) groups.answered(this.#relay, config.connections_per_site)
       else if (place !== null) {
         groups.answered(place.group, place.limit)
@@ -339,7 +342,12 @@ export class Lane {
       }
       return
     }
-    if (!done.unreachable && !done.cutOff) return
+    if (done.unreachable === false && !done.cutOff) return
+    // Its hosts were reached: other domains there are none the worse.
+    if (done.unreachable === 'policy') {
+      queue.park(domain, clock.now() + siteWaitMs(sites.failed(policyOf(domain))), 'tls-policy')
+      return
+    }
     if (decision.smarthost !== null) {
       if (this.#relay !== null) groups.failed(this.#relay)
       return
@@ -396,6 +404,11 @@ export class Lane {
 
 function relayOf(decision: Carry): string | null {
   return decision.smarthost === null ? null : `relay ${decision.provider.id}`
+}
+
+/** Where it is remembered how often in a row the TLS policy of a domain was not met. */
+function policyOf(domain: string): string {
+  return `policy ${domain}`
 }
 
 function familiesOf({ hosts }: Destination): ReadonlySet<4 | 6> {

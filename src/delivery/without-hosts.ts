@@ -1,6 +1,7 @@
 import type { Claim, Priority, Settlement } from '#queue'
 import type { RecipientResult } from './contract.ts'
 import type { Resolved } from './direct/destinations.ts'
+import { NOTHING_PUBLISHED } from './direct/tls-policy.ts'
 import type { DispatcherOptions } from './dispatcher.ts'
 import { Lane, type LaneParts, type LaneStart } from './lane.ts'
 
@@ -58,6 +59,6 @@ export function relayedStart(domain: string, priority: Priority, options: Dispat
   const mailboxProvider = options.mailboxProviderOf(domain)
   return {
     ...{ domain, priority, place: null, messagesPerConnection: options.config.messages_per_connection },
-    destination: { domain, hosts: [], site: 'by relay', mailboxProvider },
+    destination: { domain, hosts: [], site: 'by relay', mailboxProvider, tls: NOTHING_PUBLISHED },
   }
 }

@@ -179,7 +179,7 @@ function refused(
     to: 'bounced',
     reason: classified.class === 'unclassified' ? result.reason : classified.class,
     status: result.status,
-    diagnostic: result.reply === null ? result.reason : `${result.reply.code} ${result.reply.text}`,
+    diagnostic: diagnosticOf(result),
     classified,
     stage: result.stage,
     reply: result.reply,
@@ -201,7 +201,7 @@ function deferred(
       to: 'bounced',
       reason: 'attempts-used-up',
       status: result.status,
-      diagnostic: result.reply === null ? result.reason : `${result.reply.code} ${result.reply.text}`,
+      diagnostic: diagnosticOf(result),
       classified: { ...classified, hard: classified.hard === true, action: 'bounce' },
       stage: result.stage,
       reply: result.reply,
@@ -220,9 +220,15 @@ function deferred(
     ambiguous: false,
     stage: result.stage,
     reply: result.reply,
+    detail: result.detail ?? '',
     classified,
     status: result.status,
   })
+}
+
+/** What the peer said, or else what we found. */
+function diagnosticOf(result: Extract<RecipientResult, { kind: 'refused' | 'deferred' }>): string {
+  return result.reply === null ? (result.detail ?? result.reason) : `${result.reply.code} ${result.reply.text}`
 }
 
 function uncertain(
@@ -270,6 +276,8 @@ type Waiting = {
   readonly ambiguous: boolean
   readonly stage: string
   readonly reply: Reply | null
+  /** What we found where nothing was said. */
+  readonly detail?: string
   readonly classified: Classified
   readonly status: string
 }
@@ -281,7 +289,7 @@ function waiting(
   context: ConcludeContext,
   why: Waiting,
 ): Settlement | Promise<Settlement> {
-  const reply = why.reply === null ? '' : `${why.reply.code} ${why.reply.text}`
+  const reply = why.reply === null ? (why.detail ?? '') : `${why.reply.code} ${why.reply.text}`
   const event = deferredEvent(context.nowMs, aboutOf(claim, recipient), {
     provider: context.provider.name,
     class: why.classified.class,
@@ -298,7 +306,7 @@ function waiting(
     reason: why.reason,
     countsAsAttempt: why.countsAsAttempt,
     ambiguous: why.ambiguous,
-    attempt: attemptOf(context, why.stage, why.reply, why.classified.class, true),
+    attempt: attemptOf(context, why.stage, why.reply, why.classified.class, true, why.detail),
     events: [event],
   }
   if (!isLate(parts.config, claim.message, recipient, why.dueMs)) return settlement
@@ -368,7 +376,14 @@ async function ended(
     attempt:
       context.trace === null
         ? null
-        : attemptOf(context, end.stage ?? 'policy', end.reply ?? null, end.classified.class, true),
+        : attemptOf(
+            context,
+            end.stage ?? 'policy',
+            end.reply ?? null,
+            end.classified.class,
+            true,
+            end.diagnostic === end.reason ? '' : end.diagnostic,
+          ),
     events: [event],
     suppressions: end.to === 'bounced' && hard === true ? [suppressionOf(claim, recipient, end, nowMs)] : [],
     spawn,
@@ -412,6 +427,7 @@ function attemptOf(
   reply: Reply | null,
   replyClass: string,
   keepTranscript: boolean,
+  detail = '',
 ): AttemptRecord | null {
   const { trace } = context
   return {
@@ -425,7 +441,7 @@ function attemptOf(
     stage,
     replyCode: reply?.code ?? null,
     enhanced: reply?.enhanced ?? null,
-    reply: reply?.text ?? '',
+    reply: reply?.text ?? detail,
     class: replyClass,
     transcript: keepTranscript ? (trace?.transcript ?? null) : null,
   }

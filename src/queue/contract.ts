@@ -52,6 +52,8 @@ export type NewMessage = {
   readonly notBeforeMs?: number
   readonly expiresMs: number
   readonly smtpUtf8: boolean
+  /** `required`: REQUIRETLS (RFC 8689); `optional`: `TLS-Required: no`. Absent: the policy of the recipient's domain decides. */
+  readonly tls?: 'required' | 'optional'
   /** RFC 3461 ENVID and RET. */
   readonly envelopeId?: string
   readonly ret?: 'full' | 'hdrs'
@@ -103,6 +105,7 @@ export type MessageHead = {
   readonly priority: Priority
   readonly sandbox: boolean
   readonly smtpUtf8: boolean
+  readonly tls: 'required' | 'optional' | null
   readonly envelopeId: string | null
   readonly ret: 'full' | 'hdrs' | null
   readonly submitter: string
@@ -130,7 +133,10 @@ export type AttemptRecord = {
   readonly stage: string
   readonly replyCode: number | null
   readonly enhanced: string | null
-  /** The reply's lines joined by a space, as received (untrusted), at most 2 KiB. */
+  /**
+   * The reply's lines joined by a space, as received (untrusted), at most 2 KiB. Without a `replyCode` nothing was said: then what
+   * we found, such as which TLS policy was not met and why.
+   */
   readonly reply: string
   readonly class: string
   /** Kept for failed attempts, at most 16 KiB; content is never in it. */

@@ -15,6 +15,8 @@ import {
   Pool,
   Resolver,
   Signer,
+  TlsPolicies,
+  TransportSecurity,
 } from '#delivery'
 import { OUTCOME_EVENTS } from '#events'
 import { loadReplyRules, makeConcluder } from '#feedback'
@@ -34,6 +36,8 @@ export type RigOptions = {
   readonly zones?: Readonly<Record<string, DnsEntry>>
   readonly port?: number
   readonly delivery?: Partial<Config['delivery']>
+  readonly tlsPolicies?: Config['tls_policies']
+  readonly authentic?: boolean
   readonly clock?: Clock
   readonly mode?: 'live' | 'sandbox'
   readonly keysFor?: ConstructorParameters<typeof Signer>[0]['keysFor']
@@ -58,7 +62,7 @@ export async function openRig(t: Test, options: RigOptions = {}) {
     port: options.port ?? 1,
     ...options.delivery,
   }
-  const dns = await openDns(options.zones ?? {})
+  const dns = await openDns(options.zones ?? {}, { authentic: options.authentic ?? false })
   const database = await openDatabase({
     directory: directory.path,
     modules: [queueWorker(defaults.queue), suppressionWorker],
@@ -100,7 +104,10 @@ export async function openRig(t: Test, options: RigOptions = {}) {
   })
   const cage: Cage = { mx: sink.address, relay: sink.relayAddress! }
   const pool = new Pool(clock, delivery.connection_idle * 1000)
-  const carrier = new Carrier(delivery, 'relevo.test', clock, pool)
+  const resolver = new Resolver({ servers: [dns.address], clock: systemClock, timeoutMs: 300 })
+  const config = { delivery, tls_policies: options.tlsPolicies ?? [] }
+  const security = await TransportSecurity.open({ config, records, resolver, clock, log: silentLog })
+  const carrier = new Carrier(delivery, 'relevo.test', clock, pool, security.results, security.authorities)
   const signer = new Signer({
     enabled: options.keysFor !== undefined,
     keysFor: options.keysFor ?? (async () => []),
@@ -114,7 +121,8 @@ export async function openRig(t: Test, options: RigOptions = {}) {
     dsnFor: async () => null,
   })
   const destinations = new Destinations({
-    resolver: new Resolver({ servers: [dns.address], clock: systemClock, timeoutMs: 300 }),
+    resolver,
+    tlsPolicies: security.policies,
     clock,
     hostname: 'relevo.test',
     families: delivery.ip,
@@ -173,7 +181,22 @@ export async function openRig(t: Test, options: RigOptions = {}) {
   }
 
   const rig = {
-    ...{ clock, queue, dns, events, pool, providers, suppressions, sink, signer, accept, stop, database },
+    ...{
+      clock,
+      queue,
+      dns,
+      events,
+      pool,
+      providers,
+      suppressions,
+      sink,
+      signer,
+      accept,
+      stop,
+      database,
+      security,
+      records,
+    },
     /** Begins delivery. */
     start(): Dispatcher {
       dispatcher = start()
@@ -201,6 +224,7 @@ export async function openRig(t: Test, options: RigOptions = {}) {
   }
   t.teardown(async () => {
     await stop(500)
+    await security[Symbol.asyncDispose]()
     await queue[Symbol.asyncDispose]()
     await database[Symbol.asyncDispose]()
     await sink[Symbol.asyncDispose]()
@@ -208,6 +232,12 @@ export async function openRig(t: Test, options: RigOptions = {}) {
     await directory[Symbol.asyncDispose]()
   })
   return rig
+}
+
+/** TLS where it is offered, and nothing looked up. */
+export function opportunistic(resolver: Resolver): TlsPolicies {
+  const config = { tls: 'opportunistic', dane: false, port: 25 } as const
+  return new TlsPolicies({ config, configured: [], resolver, sts: null })
 }
 
 /** Waits in real time for something to become true. */

@@ -8,6 +8,7 @@ import { systemClock } from '#base'
 import { Destinations, Resolver } from '#delivery'
 import { type DnsEntry, manualClock, openDns, tempDir } from '#world'
 import { SystemServers } from '../../src/delivery/direct/system-servers.ts'
+import { opportunistic } from './delivery-rig.ts'
 
 type Answered = { readonly rcode?: number; readonly answers: readonly object[] }
 
@@ -64,6 +65,7 @@ void t.test('what was not asked for is not believed, and an alias is followed to
     records: ['8.8.4.4'],
     ttlMs: 7000,
     secure: false,
+    owner: 'end.test',
   })
 })
 
@@ -92,12 +94,14 @@ void t.test('a destination is kept as long as each of its records, and the site 
   const dns = await openDns(zones)
   t.teardown(() => dns[Symbol.asyncDispose]())
   const clock = manualClock()
+  const resolver = new Resolver({
+    servers: [dns.address],
+    clock: { ...systemClock, monotonicMs: () => clock.monotonicMs() },
+    timeoutMs: 200,
+  })
   const destinations = new Destinations({
-    resolver: new Resolver({
-      servers: [dns.address],
-      clock: { ...systemClock, monotonicMs: () => clock.monotonicMs() },
-      timeoutMs: 200,
-    }),
+    resolver,
+    tlsPolicies: opportunistic(resolver),
     ...{ clock, hostname: 'relevo.test', families: 'ipv4', allowNetworks: [], maxHosts: 5 },
     mailboxProviderOf: () => 'other',
   })

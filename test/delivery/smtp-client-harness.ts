@@ -30,6 +30,7 @@ export function dial(port: number, dialing: Dial = {}): Promise<ConnectResult> {
   return connectSmtp({
     ...{ host: 'mx.test', address: '127.0.0.1', port, source: '', ehlo: 'client.test', tls: { mode: 'off' } },
     clock: systemClock,
+    allow: ['127.0.0.0/8'],
     ...dialing,
     deadlines: deadlines(dialing.deadlines),
   })

@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import { systemClock } from '#base'
 import { Destinations, Resolver } from '#delivery'
 import { type DnsEntry, manualClock, openDns } from '#world'
+import { opportunistic } from './delivery-rig.ts'
 
 async function open(
   t: Test,
@@ -24,6 +25,7 @@ async function open(
     families: changes.families ?? 'both',
     allowNetworks: changes.allowNetworks ?? [],
     maxHosts: 5,
+    tlsPolicies: opportunistic(resolver),
     mailboxProviderOf: () => 'other',
   })
   /** The answer in one line. */

@@ -21,6 +21,7 @@ const HEAD: MessageHead = {
   priority: 'normal',
   sandbox: false,
   smtpUtf8: false,
+  tls: null,
   envelopeId: null,
   ret: null,
   submitter: 'smtp:shop',

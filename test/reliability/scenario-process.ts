@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { Default } from 'typebox/value'
 import { type Clock, type Log, messageOf, silentLog } from '#base'
 import { type Config, ConfigSchema } from '#config'
-import { Carrier, Destinations, Dispatcher, nextDueMs, Pool, Resolver, Signer } from '#delivery'
+import { Carrier, Destinations, Dispatcher, nextDueMs, Pool, Resolver, Signer, TlsPolicies } from '#delivery'
 import { loadReplyRules, makeConcluder, makeSenderNotice } from '#feedback'
 import { ProcessLimiter } from '#limits'
 import { type NewEvent, Queue, queueWorker, SqliteQueueStore } from '#queue'
@@ -109,12 +109,14 @@ export class ScenarioProcess {
       overflow: 'wait',
     })
     const pool = new Pool(clock, delivery.connection_idle * 1000)
-    const carrier = new MortalCarrier(delivery, 'relevo.test', clock, pool)
+    const carrier = new MortalCarrier(delivery, 'relevo.test', clock, pool, { count: () => {} }, undefined)
     carrier.life = life
     const mailboxProviderOf = options.mailboxProviderOf.bind(options)
+    // Its questions end by time also when nobody waits for them any more.
+    const resolver = new Resolver({ servers: [options.dnsServer], clock: options.clock })
     const destinations = new WatchedDestinations({
-      // Its questions end by time also when nobody waits for them any more.
-      resolver: new Resolver({ servers: [options.dnsServer], clock: options.clock }),
+      resolver,
+      tlsPolicies: new TlsPolicies({ config: delivery, configured: [], resolver, sts: null }),
       ...{ clock, hostname: 'relevo.test', families: delivery.ip, allowNetworks: delivery.allow_networks },
       ...{ maxHosts: delivery.max_mx_hosts, mailboxProviderOf },
     })

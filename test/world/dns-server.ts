@@ -48,6 +48,8 @@ export type DnsEntry = {
   }[]
   readonly ttl?: number
   readonly fault?: DnsFault
+  /** Not signed: AD is not set on an answer that has something of it. */
+  readonly insecure?: true
 }
 
 export type DnsQuery = { readonly name: string; readonly type: string; readonly transport: 'udp' | 'tcp' }
@@ -111,9 +113,10 @@ export async function openDns(zones: Readonly<Record<string, DnsEntry>>, options
     const trouble = fault ?? find(name)?.fault ?? null
     if (trouble === 'silence') return null
     if (trouble === 'garbage') return Buffer.from('this is not an answer')
-    const flags = AUTHORITATIVE | RECURSION_AVAILABLE | (options.authentic ? AUTHENTIC : 0)
-    const reply = (rcode: number, answers: readonly ResourceRecord[] = [], more = 0): Buffer =>
-      dns.encode({
+    const reply = (rcode: number, answers: readonly ResourceRecord[] = [], more = 0): Buffer => {
+      const signed = [name, ...answers.map((one) => one.name)].every((one) => find(one)?.insecure !== true)
+      const flags = AUTHORITATIVE | RECURSION_AVAILABLE | (options.authentic && signed ? AUTHENTIC : 0)
+      return dns.encode({
         id: trouble === 'wrong-id' ? query.id ^ 0x5555 : query.id,
         type: 'response',
         flags: flags | rcode | more,
@@ -121,6 +124,7 @@ export async function openDns(zones: Readonly<Record<string, DnsEntry>>, options
         answers,
         authorities: answers.length === 0 ? [soa(name)] : [],
       })
+    }
     if (trouble === 'servfail' || trouble === 'refused' || trouble === 'nxdomain') return reply(RCODE[trouble])
     if (trouble === 'truncate' && transport === 'udp') return reply(0, [], TRUNCATED)
     const { exists, records } = lookUp(name, question.type)

@@ -6,6 +6,7 @@ type Why = {
   readonly state: string
   readonly reason: string | null
   readonly until: string | null
+  readonly last_answer: string | null
 }
 
 export const why: Command = {
@@ -22,6 +23,7 @@ export const why: Command = {
       state: (row) => row.state,
       reason: (row) => row.reason,
       until: (row) => row.until,
+      'last answer': (row) => row.last_answer,
     })
     return undefined
   },

@@ -40,6 +40,11 @@ const SteerBody = Type.Object(
 )
 const ById = Type.Object({ id: Type.String({ maxLength: 64 }) })
 
+/** What the last try met: the reply, or what we found where nothing was said. */
+function answerOf(code: number | null, text: string): string | null {
+  return code === null ? text || null : `${code} ${text}`
+}
+
 export function queueRoutes(app: FastifyInstance, queue: Queue, audit: Audit, nowMs: () => number): void {
   app.get<{ Querystring: Static<typeof ListQuery> }>(
     '/queue',
@@ -94,12 +99,16 @@ export function queueRoutes(app: FastifyInstance, queue: Queue, audit: Audit, no
       const reasons = await queue.why(request.params.id)
       return {
         id: message.id,
-        recipients: reasons.map((why) => ({
-          address: why.address,
-          state: why.state,
-          reason: why.reason,
-          until: time(why.untilMs),
-        })),
+        recipients: reasons.map((why) => {
+          const last = message.recipients.find((recipient) => recipient.address === why.address)?.tries.at(-1)
+          return {
+            address: why.address,
+            state: why.state,
+            reason: why.reason,
+            until: time(why.untilMs),
+            last_answer: last === undefined || last.class === 'delivered' ? null : answerOf(last.replyCode, last.reply),
+          }
+        }),
       }
     },
   )

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
 import type { Clock } from '#base'
+import { checkAddress, isOwnAddress } from '../checked-address.ts'
 import type { Destination } from '../contract.ts'
-import { checkAddress, isOwnAddress } from '../guarded-connect.ts'
 import type { DnsAnswer, MxRecord, Resolver } from './resolver.ts'
+import type { TlsPolicies } from './tls-policy.ts'
 
 /** Where mail for a domain goes, or why it cannot go anywhere (for ever, or now). */
 export type Resolved =
@@ -18,6 +19,7 @@ export type DestinationsOptions = {
   readonly families: 'both' | 'ipv4' | 'ipv6'
   readonly allowNetworks: readonly string[]
   readonly maxHosts: number
+  readonly tlsPolicies: TlsPolicies
   mailboxProviderOf(domain: string, mxHosts: readonly string[]): string
 }
 
@@ -28,6 +30,10 @@ type Found = {
   readonly special: string | null
   readonly own: boolean
   readonly ttlMs: number
+  /** Every answer was validated. */
+  readonly secure: boolean
+  /** The end of the aliases of its name. */
+  readonly owner: string
 }
 type Fresh = { readonly resolved: Resolved; readonly ttlMs: number }
 
@@ -86,18 +92,18 @@ export class Destinations {
     // RFC 3463 §3.2: bad destination system address
     if (mx.kind === 'nxdomain')
       return { ttlMs, resolved: { kind: 'refused', status: '5.1.2', reason: 'domain-not-found' } }
-    if (mx.kind !== 'records') return this.#fromHosts(domain, [{ name: domain, preference: 0 }], true)
+    if (mx.kind !== 'records') return this.#fromHosts(domain, [{ name: domain, preference: 0 }], true, mx.secure)
     const named = mx.records.filter((record) => record.exchange !== '')
     // RFC 7505 §3: the one record "." says that the domain takes no mail.
     if (named.length === 0) return { ttlMs, resolved: { kind: 'refused', status: '5.1.10', reason: 'null-mx' } }
     const hosts = ordered(named.map(({ exchange, preference }) => ({ name: exchange, preference })))
-    return this.#fromHosts(domain, hosts, false)
+    return this.#fromHosts(domain, hosts, false, mx.secure)
   }
 
-  async #fromHosts(domain: string, hosts: readonly Host[], implicit: boolean): Promise<Fresh> {
-    const { hostname, maxHosts, mailboxProviderOf } = this.#options
+  async #fromHosts(domain: string, hosts: readonly Host[], implicit: boolean, mxSecure: boolean): Promise<Fresh> {
+    const { hostname, maxHosts, mailboxProviderOf, tlsPolicies } = this.#options
     let ttlMs = MAX_TTL_MS
-    const usable: Destination['hosts'][number][] = []
+    const usable: (Destination['hosts'][number] & Pick<Found, 'secure' | 'owner'>)[] = []
     let failed: string | null = null
     let special: string | null = null
     let ours = false
@@ -107,7 +113,7 @@ export class Destinations {
       if (left <= 0) break
       const found: Found =
         host.name === hostname.toLowerCase()
-          ? { addresses: [], failed: null, special: null, own: true, ttlMs }
+          ? { addresses: [], failed: null, special: null, own: true, ttlMs, secure: false, owner: host.name }
           : await this.#addressesOf(host.name)
       ttlMs = Math.min(ttlMs, found.ttlMs)
       // RFC 5321 §5.1: hosts that are not preferred over ourselves would bring the message back.
@@ -121,13 +127,15 @@ export class Destinations {
       if (found.addresses.length === 0) continue
       const addresses = found.addresses.slice(0, left)
       left -= addresses.length
-      usable.push({ ...host, addresses })
+      usable.push({ ...host, addresses, secure: found.secure, owner: found.owner })
     }
     if (usable.length > 0) {
       const names = hosts.map((host) => host.name)
       const site = implicit ? domain : siteOf(names)
       const mailboxProvider = mailboxProviderOf(domain, names)
-      return { ttlMs, resolved: { kind: 'destination', destination: { domain, hosts: usable, site, mailboxProvider } } }
+      const decided = await tlsPolicies.decide(domain, mxSecure, usable)
+      const destination = { domain, hosts: usable, site, mailboxProvider, tls: decided.tls }
+      return { ttlMs: Math.min(ttlMs, decided.ttlMs), resolved: { kind: 'destination', destination } }
     }
     const fully = looked.length === hosts.length
     return { ttlMs, resolved: withoutHosts({ failed, ours, special, fully, implicit }) }
@@ -153,7 +161,13 @@ export class Destinations {
     }
     const failed = answers.find((answer) => answer.kind === 'failed')
     const ttlMs = Math.min(...answers.map((answer) => (answer.kind === 'failed' ? PARTLY_TTL_MS : answer.ttlMs)))
-    return { addresses, special, own, ttlMs, failed: failed === undefined ? null : `dns-${failed.reason}` }
+    const heard = answers.filter((answer) => answer.kind !== 'failed')
+    const found = heard.find((answer) => answer.kind === 'records')
+    return {
+      ...{ addresses, special, own, ttlMs, failed: failed === undefined ? null : `dns-${failed.reason}` },
+      secure: heard.length > 0 && heard.every((answer) => answer.secure),
+      owner: found?.owner ?? name,
+    }
   }
 }
 

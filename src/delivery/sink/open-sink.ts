@@ -167,6 +167,7 @@ async function sendReport(options: SinkOptions, to: string, content: Buffer, sig
     source: '',
     ehlo: options.hostname,
     tls: { mode: 'off' },
+    allow: [target.host],
     clock: options.clock,
     signal,
     deadlines: {

@@ -18,11 +18,12 @@ export function hasNonAscii(text: string): boolean {
   return NON_ASCII.test(text)
 }
 
-/** MAIL with the parameters the peer offered (RFC 1870, 3461, 6531); content is 7-bit, so BODY stays at its default. */
+/** MAIL with the parameters the peer offered (RFC 1870, 3461, 6531, 8689); content is 7-bit, so BODY stays at its default. */
 export function mailCommand(t: Transaction, offered: ReadonlySet<string>, smtpUtf8: boolean): string {
   let line = `MAIL FROM:<${t.reversePath}>`
   if (offered.has('SIZE')) line += ` SIZE=${t.size}`
   if (smtpUtf8) line += ' SMTPUTF8'
+  if (t.requireTls !== undefined && offered.has('REQUIRETLS')) line += ' REQUIRETLS'
   if (offered.has('DSN')) {
     if (t.ret) line += ` RET=${t.ret.toUpperCase()}`
     const envid = t.envelopeId === null ? '' : xtext(t.envelopeId)

@@ -1,7 +1,8 @@
-import { connect as netConnect, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Stage } from '../contract.ts'
+import { guardedConnect } from '../guarded-connect.ts'
 import { Connection } from './connection.ts'
-import type { ConnectFailure, ConnectOptions, ConnectResult } from './contract.ts'
+import type { ConnectFailure, ConnectOptions, ConnectResult, Verdict } from './contract.ts'
 import type { WireReply } from './reply-parser.ts'
 import { upgrade } from './tls-upgrade.ts'
 import { Transcript } from './transcript.ts'
@@ -12,22 +13,41 @@ type Greeting = { readonly keywords: Set<string>; readonly auth: Set<string>; re
 
 class Failed extends Error {
   readonly failure: Omit<ConnectFailure, 'transcript'>
-  constructor(stage: Stage, reason: string, reply: WireReply | null = null) {
+  constructor(
+    stage: Stage,
+    reason: string,
+    reply: WireReply | null = null,
+    more: Pick<ConnectFailure, 'detail' | 'fault'> = {},
+  ) {
     super(reason)
-    this.failure = { stage, reason, reply }
+    this.failure = { stage, reason, reply, ...more }
   }
 }
 
+type Opened = Greeting & { readonly tls: string; readonly certificate: Verdict | null }
+type Secured = { readonly cipher: string; readonly certificate: Verdict }
+
 /**
  * Connects, greets, secures and authenticates (RFC 5321 §3.1, 3207, 4954). Never rejects for what a peer does.
- * Reasons: `connection-refused`, `host-unreachable`, `connect-timeout`, `banner-refused`, `ehlo-refused`, `tls-not-offered`, `tls-refused`,
+ * Reasons: `connection-refused`, `host-unreachable`, `connect-timeout`, `special-address-…`, `name-not-found`, `banner-refused`, `ehlo-refused`, `tls-not-offered`, `tls-refused`,
  * `tls-failed`, `tls-untrusted`, `auth-needs-tls`, `auth-not-offered`, `auth-failed`, `protocol-error`, `unexpected-reply`, `connection-closed`,
  * `connection-reset`, `connection-error`, `aborted`, and `<stage>-timeout`. After a failure at stage `starttls` in opportunistic mode the
  * caller may come back with `off`. `auth` in clear text is done only with mode `off`, where the caller decided it.
  */
 export async function connectSmtp(options: ConnectOptions): Promise<ConnectResult> {
+  const first = await connectOnce(options)
+  // A trust anchor of DANE that was known by its digest only is known whole now, and the certificate can be held against it.
+  return !first.ok && first.failure.reason === 'tls-trust-anchor-learned' ? connectOnce(options) : first
+}
+
+async function connectOnce(options: ConnectOptions): Promise<ConnectResult> {
+  const { deadlines, clock, signal } = options
   const transcript = new Transcript()
-  const dialed = await dial(options)
+  const dialed = await guardedConnect(options, {
+    timeoutMs: deadlines.connectMs,
+    clock,
+    ...(signal === undefined ? {} : { signal }),
+  })
   if (typeof dialed === 'string') {
     transcript.note(`${options.address}:${options.port} ${dialed}`)
     return failure({ stage: 'connect', reason: dialed, reply: null }, transcript)
@@ -57,40 +77,6 @@ function failure(what: Omit<ConnectFailure, 'transcript'>, transcript: Transcrip
   return { ok: false, failure: { ...what, transcript: transcript.toString() } }
 }
 
-const UNREACHABLE = new Set([
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'EHOSTDOWN',
-  'ENETDOWN',
-  'EADDRNOTAVAIL',
-  'EACCES',
-  'EPERM',
-])
-
-function dial(options: ConnectOptions): Promise<Socket | string> {
-  if (options.signal?.aborted) return Promise.resolve('aborted')
-  return new Promise((resolve) => {
-    const local = options.source === '' ? {} : { localAddress: options.source }
-    const socket = netConnect({ host: options.address, port: options.port, noDelay: true, keepAlive: false, ...local })
-    const cancel = options.clock.after(options.deadlines.connectMs, () => finish('connect-timeout'))
-    const onAbort = (): void => finish('aborted')
-    options.signal?.addEventListener('abort', onAbort, { once: true })
-    function finish(outcome: Socket | string): void {
-      cancel()
-      options.signal?.removeEventListener('abort', onAbort)
-      if (typeof outcome === 'string') socket.destroy()
-      resolve(outcome)
-    }
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ECONNREFUSED') finish('connection-refused')
-      else if (error.code === 'ETIMEDOUT') finish('connect-timeout')
-      else if (error.code === 'ECONNRESET') finish('connection-reset')
-      else finish(UNREACHABLE.has(error.code ?? '') ? 'host-unreachable' : 'connection-error')
-    })
-    socket.once('connect', () => finish(socket))
-  })
-}
-
 function endOnAbort(signal: AbortSignal | undefined, wire: Wire, socket: Socket): () => void {
   if (signal === undefined) return () => {}
   const onAbort = (): void => wire.end('aborted')
@@ -101,12 +87,12 @@ function endOnAbort(signal: AbortSignal | undefined, wire: Wire, socket: Socket)
   return release
 }
 
-async function open(wire: Wire, options: ConnectOptions): Promise<Greeting & { readonly tls: string }> {
+async function open(wire: Wire, options: ConnectOptions): Promise<Opened> {
   const { tls: mode, deadlines } = options
-  let tls = ''
+  let secured: Secured | null = null
   if (mode.mode === 'implicit') {
     wire.phase(deadlines.tlsMs)
-    tls = await secure(wire, options)
+    secured = await secure(wire, options)
   }
   wire.phase(deadlines.bannerMs)
   wire.expectGreeting()
@@ -116,19 +102,19 @@ async function open(wire: Wire, options: ConnectOptions): Promise<Greeting & { r
 
   wire.phase(deadlines.ehloMs)
   let greeting = await greet(wire, options)
-  if (tls === '' && mode.mode !== 'off') {
+  if (secured === null && mode.mode !== 'off') {
     if (greeting.keywords.has('STARTTLS')) {
-      tls = await startTls(wire, options)
+      secured = await startTls(wire, options)
       wire.phase(deadlines.ehloMs)
       greeting = await greet(wire, options)
     } else if (mode.mode === 'require') throw new Failed('starttls', 'tls-not-offered')
   }
   if (options.auth !== undefined) {
-    if (tls === '' && mode.mode !== 'off') throw new Failed('auth', 'auth-needs-tls')
+    if (secured === null && mode.mode !== 'off') throw new Failed('auth', 'auth-needs-tls')
     wire.phase(deadlines.ehloMs)
     await authenticate(wire, options.auth, greeting.auth)
   }
-  return { ...greeting, tls }
+  return { ...greeting, tls: secured?.cipher ?? '', certificate: secured?.certificate ?? null }
 }
 
 async function due(wire: Wire, stage: Stage): Promise<WireReply> {
@@ -175,7 +161,7 @@ function say(wire: Wire, line: string, shown = line): void {
   wire.command(`${line}\r\n`, 1)
 }
 
-async function startTls(wire: Wire, options: ConnectOptions): Promise<string> {
+async function startTls(wire: Wire, options: ConnectOptions): Promise<Secured> {
   wire.phase(options.deadlines.tlsMs)
   say(wire, 'STARTTLS')
   const reply = await due(wire, 'starttls')
@@ -186,19 +172,23 @@ async function startTls(wire: Wire, options: ConnectOptions): Promise<string> {
 }
 
 /** The handshake; the phase's deadline runs on and destroys the socket under it. */
-async function secure(wire: Wire, options: ConnectOptions): Promise<string> {
+async function secure(wire: Wire, options: ConnectOptions): Promise<Secured> {
   const upgraded = await upgrade(wire.release(), options.host, options.tls)
   if (wire.ended) {
     if (upgraded.ok) upgraded.socket.destroy()
     throw ended(wire, 'starttls')
   }
   if (!upgraded.ok) {
-    wire.transcript.note(`TLS: ${upgraded.detail}`)
-    throw new Failed('starttls', upgraded.reason)
+    const { reason, detail, certificate } = upgraded
+    wire.transcript.note(`TLS: ${detail}`)
+    throw new Failed('starttls', reason, null, {
+      detail,
+      ...(certificate?.trusted === false ? { fault: certificate.fault } : {}),
+    })
   }
   wire.take(upgraded.socket)
   wire.transcript.note(upgraded.cipher)
-  return upgraded.cipher
+  return { cipher: upgraded.cipher, certificate: upgraded.certificate }
 }
 
 type Credentials = NonNullable<ConnectOptions['auth']>

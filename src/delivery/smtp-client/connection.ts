@@ -1,4 +1,4 @@
-import type { ConnectOptions, SmtpConnection, Transaction, TransactionResult } from './contract.ts'
+import type { ConnectOptions, SmtpConnection, Transaction, TransactionResult, Verdict } from './contract.ts'
 import { runTransaction } from './transaction.ts'
 import { Transcript } from './transcript.ts'
 import type { Wire } from './wire.ts'
@@ -6,6 +6,7 @@ import type { Wire } from './wire.ts'
 type Opened = {
   readonly source: string
   readonly tls: string
+  readonly certificate: Verdict | null
   readonly keywords: ReadonlySet<string>
   readonly sizeLimit: number
 }
@@ -18,6 +19,7 @@ export class Connection implements SmtpConnection {
   readonly address: string
   readonly source: string
   readonly tls: string
+  readonly certificate: Verdict | null
   readonly capabilities: ReadonlySet<string>
   readonly #wire: Wire
   readonly #options: ConnectOptions
@@ -30,6 +32,7 @@ export class Connection implements SmtpConnection {
     this.address = options.address
     this.source = opened.source
     this.tls = opened.tls
+    this.certificate = opened.certificate
     this.capabilities = opened.keywords
     this.#wire = wire
     this.#options = options
@@ -55,6 +58,7 @@ export class Connection implements SmtpConnection {
       const results = await runTransaction(this.#wire, transaction, {
         offered: this.capabilities,
         sizeLimit: this.#sizeLimit,
+        secure: this.tls !== '',
         deadlines: this.#options.deadlines,
       })
       this.#wire.rest()

@@ -5,7 +5,12 @@ import type { Deadlines, Transaction } from './contract.ts'
 import type { WireReply } from './reply-parser.ts'
 import type { Wire } from './wire.ts'
 
-type Peer = { readonly offered: ReadonlySet<string>; readonly sizeLimit: number; readonly deadlines: Deadlines }
+type Peer = {
+  readonly offered: ReadonlySet<string>
+  readonly sizeLimit: number
+  readonly secure: boolean
+  readonly deadlines: Deadlines
+}
 
 /** RSET after a refusal: the outcome stands already, so nothing waits long for its answer. */
 const RESET_MS = 5000
@@ -36,6 +41,9 @@ export async function runTransaction(wire: Wire, t: Transaction, peer: Peer): Pr
 /** What need not be tried, because the peer's greeting already answers it. */
 function refuseBefore(t: Transaction, peer: Peer, smtpUtf8: boolean): RecipientResult | null {
   if (peer.sizeLimit > 0 && t.size > peer.sizeLimit) return refusedByUs('message-too-big', '5.3.4')
+  // RFC 8689 §4.2.1: the last look, whatever chose the host. Nothing of the message is said.
+  if (t.requireTls === 'must' && !peer.secure) return refusedByUs('tls-required', '5.7.10')
+  if (t.requireTls === 'must' && !peer.offered.has('REQUIRETLS')) return refusedByUs('requiretls-not-offered', '5.7.30')
   if (!sendable(t.reversePath)) return refusedByUs('bad-address', '5.1.7')
   if (!t.recipients.every((r) => r.address !== '' && sendable(r.address))) return refusedByUs('bad-address', '5.1.3')
   if (!smtpUtf8 || peer.offered.has('SMTPUTF8')) return null

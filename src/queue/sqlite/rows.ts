@@ -24,6 +24,7 @@ export type MessageRow = {
   priority: number
   sandbox: number
   smtp_utf8: number
+  tls: 'required' | 'optional' | null
   envelope_id: string | null
   ret: 'full' | 'hdrs' | null
   submitter: string
@@ -90,10 +91,11 @@ export function messageChecksum(row: {
   readonly sandbox: number
   readonly size: number
   readonly checksum: number
+  readonly tls: string | null
 }): number {
-  return crc32(
-    [row.id, row.reverse_path, row.sending_domain, row.expires_ms, row.sandbox, row.size, row.checksum].join('\0'),
-  )
+  const fields = [row.id, row.reverse_path, row.sending_domain, row.expires_ms, row.sandbox, row.size, row.checksum]
+  // Rows of before this column keep their sum.
+  return crc32((row.tls === null ? fields : [...fields, row.tls]).join('\0'))
 }
 
 export function recipientChecksum(row: {
@@ -120,6 +122,7 @@ export function headOf(row: MessageRow): MessageHead {
     priority: PRIORITIES[row.priority]!,
     sandbox: row.sandbox === 1,
     smtpUtf8: row.smtp_utf8 === 1,
+    tls: row.tls,
     envelopeId: row.envelope_id,
     ret: row.ret,
     submitter: row.submitter,

@@ -97,4 +97,7 @@ CREATE TABLE queue_counts (state INTEGER PRIMARY KEY, n INTEGER NOT NULL);
 INSERT INTO queue_counts VALUES (0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0), (8, 0), (9, 0), (10, 0);
 `
 
-export const migrations: Migrations = [first]
+/** What a message asks of the transport (RFC 8689): `required`, `optional`, or nothing. */
+const second = 'ALTER TABLE messages ADD COLUMN tls TEXT'
+
+export const migrations: Migrations = [first, second]

@@ -298,13 +298,14 @@ export class QueueWriting {
       sandbox: message.sandbox ? 1 : 0,
       size: content.length,
       checksum,
+      tls: message.tls ?? null,
     }
     const key = Number(
       this.#sql(
         `INSERT INTO messages (id, accepted_ms, expires_ms, reverse_path, sending_domain, header_from, message_id_header,
            subject, priority, sandbox, smtp_utf8, envelope_id, ret, submitter, tags, metadata, category, campaign, route,
-           size, checksum, row_checksum, has_content, open_recipients, settled_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+           size, checksum, row_checksum, has_content, open_recipients, settled_ms, tls)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       ).run(
         row.id,
         message.acceptedMs,
@@ -331,6 +332,7 @@ export class QueueWriting {
         open.length > 0 ? 1 : 0,
         open.length,
         open.length > 0 ? null : message.acceptedMs,
+        row.tls,
       ).lastInsertRowid,
     )
     if (open.length > 0) this.#keep(key, content, checksum)

@@ -35,7 +35,13 @@ ALTER TABLE dkim_keys ADD COLUMN signed_until_ms INTEGER;
 ALTER TABLE dkim_keys DROP COLUMN active;
 `
 
-const migrations: Migrations = [first, second, third]
+const tls = `
+CREATE TABLE mta_sts (domain TEXT PRIMARY KEY, id TEXT NOT NULL, policy TEXT NOT NULL, fetched_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE tls_results (day TEXT NOT NULL, domain TEXT NOT NULL, policy_type TEXT NOT NULL, result TEXT NOT NULL, sending_ip TEXT NOT NULL, mx_host TEXT NOT NULL, mx_address TEXT NOT NULL, reason TEXT NOT NULL, policy TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (day, domain, policy_type, result, sending_ip, mx_host, mx_address, reason)) WITHOUT ROWID;
+CREATE INDEX tls_results_domain ON tls_results (domain, day);
+`
+
+const migrations: Migrations = [first, second, third, tls]
 
 /** The tables of records/schema.ts, always part of the store. */
 export const recordsWorker = { name: 'records', url: new URL('./worker.ts', import.meta.url), migrations }

@@ -136,5 +136,29 @@ export interface RecordsTables {
     after: string | null
   }
   data_keys: { id: string; sealed: string; created_ms: number; active: number }
+  /** MTA-STS policies of recipient domains (RFC 8461), until their max_age is over. */
+  mta_sts: {
+    domain: string
+    id: string
+    /** JSON: mode, maxAgeMs, mx. */
+    policy: string
+    fetched_ms: number
+  }
+  /** What became of TLS with recipient domains, in the form of TLS reports (RFC 8460 §4). */
+  tls_results: {
+    /** `2026-11-24`, UTC. */
+    day: string
+    domain: string
+    policy_type: 'tlsa' | 'sts' | 'no-policy-found'
+    /** `success` or a result type of RFC 8460 §4.3. */
+    result: string
+    sending_ip: string
+    mx_host: string
+    mx_address: string
+    reason: string
+    /** JSON: the lines of the policy and the hosts it names. */
+    policy: string
+    count: number
+  }
   return_path_keys: { id: number; sealed: string; created_ms: number; expires_ms: number | null }
 }
