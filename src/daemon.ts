@@ -496,6 +496,7 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
     socket,
     sink: sink.address,
   }
+  database.serve()
   log.info({ mode: config.mode, hostname: config.hostname, data_dir: directory, ...bound }, 'relevo is ready')
 
   function reload(next: Config): readonly string[] {

@@ -32,7 +32,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'delivery',
   ],
 }
-const COMPOSITION = ['main.ts', 'daemon.ts']
+const COMPOSITION = ['main.ts', 'daemon.ts', 'first-start.ts']
 
 /**
  * Files that may touch `process` besides composition, each with its reason. `process.nextTick` and `process.hrtime` are not

@@ -3,5 +3,6 @@
 export { type Clock, isoTime, sleep, systemClock } from './clock.ts'
 export { EX, Fault, type FaultDetail, isMachineError, messageOf } from './fault.ts'
 export { isId, newId } from './ids.ts'
+export { Type } from './json-schema.ts'
 export { type Fields, type Log, type LogLevel, type OpenLog, openLog, silentLog } from './log.ts'
 export { failed, ok, type Result } from './result.ts'

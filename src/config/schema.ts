@@ -1,4 +1,5 @@
-import { type Static, Type } from 'typebox'
+import type { Static } from 'typebox'
+import { Type } from '#base'
 
 // The schema is the manual: each key carries its sentence, unit and default; validation, `relevo config explain`,
 // `relevo config schema` and the annotated sample are all made from it. Beside JSON Schema's own words a key may carry

@@ -16,6 +16,7 @@ import { suppressionRoutes } from './api/suppressions.ts'
 import { makeAudit } from './audit.ts'
 import { HTTP_LIMITS, type HttpLimits, serverOptions } from './http-limits.ts'
 import { type Identity, identityOf, LOCAL } from './identity.ts'
+import { lazySchemas } from './lazy-schemas.ts'
 import { problemHandler } from './problem.ts'
 
 export const BASE = '/api/email-system'
@@ -67,6 +68,7 @@ export class ControlServer {
       genReqId: () => newId(parts.clock.now()),
       // A body with a field that is not known is refused, never quietly cut down.
       ajv: { customOptions: { removeAdditional: false, coerceTypes: 'array', allErrors: false } },
+      schemaController: { compilersFactory: lazySchemas },
       forceCloseConnections: true,
       requestTimeout: limits.requestMs,
       connectionTimeout: limits.idleMs,

@@ -11,6 +11,8 @@ export interface Database extends AsyncDisposable {
   readQuery<T>(query: CompiledQuery<T>): Promise<T[]>
   /** Writes asked for since the start, and those not answered yet. */
   stats(): { readonly writes: number; readonly queued: number }
-  /** Answers when both workers have answered; for readiness and the watchdog. */
+  /** The start is over: from now on reads have a thread of their own, which the first of them starts. */
+  serve(): void
+  /** Answers when the workers that run have answered; for readiness and the watchdog. */
   ping(): Promise<void>
 }

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { type Static, Type } from 'typebox'
-import { Fault } from '#base'
+import type { Static } from 'typebox'
+import { Fault, Type } from '#base'
 import {
   cloudflareFile,
   type DkimRotation,

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import { type Static, Type } from 'typebox'
+import type { Static } from 'typebox'
+import { Type } from '#base'
 import { EVENT_TYPES, type EventType, listEvents } from '#events'
 import type { Records } from '#store'
 import { requireUnbounded } from '../identity.ts'

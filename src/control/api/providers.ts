@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import { type Static, Type } from 'typebox'
+import type { Static } from 'typebox'
+import { Type } from '#base'
 import type { Standings, WarmUp } from '#reputation'
 import type { Breakers, Health, HealthChecks, NewProvider, Provider, ProviderChange, Providers } from '#routing'
 import type { Audit } from '../audit.ts'

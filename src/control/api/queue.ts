@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import { type Static, Type } from 'typebox'
-import { Fault } from '#base'
+import type { Static } from 'typebox'
+import { Fault, Type } from '#base'
 import { PRIORITIES, type Queue, type QueueFilter, type QueueRow, type RecipientView, STATES } from '#queue'
 import type { Audit } from '../audit.ts'
 import { type Identity, identityOf, mayTouch } from '../identity.ts'

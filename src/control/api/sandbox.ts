@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import { type Static, Type } from 'typebox'
+import type { Static } from 'typebox'
+import { Type } from '#base'
 import type { KeptMail, Sink } from '#delivery'
 import { notFound } from '../problem.ts'
 import { time } from '../times.ts'

@@ -1,4 +1,5 @@
-import { type Static, Type } from 'typebox'
+import type { Static } from 'typebox'
+import { Type } from '#base'
 import { PRIORITIES } from '#queue'
 
 const MAX_ADDRESSES = 1000

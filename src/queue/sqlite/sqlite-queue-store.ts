@@ -23,6 +23,7 @@ export function queueWorker(config: Config['queue']): StoreModule {
     name: 'queue',
     url: new URL('./worker.ts', import.meta.url),
     migrations,
+    startReads: ['queue.schedule'],
     settings: {
       inlineMaxBytes: config.inline_max_bytes,
       segmentBytes: config.segment_bytes,

@@ -4,8 +4,8 @@ import { QueueWriting } from './writing.ts'
 
 // The queue's operations in the store's two threads.
 const open: WorkerModuleFactory = (context) => {
+  const reading = new QueueReading(context)
   if (context.role === 'reader') {
-    const reading = new QueueReading(context)
     return {
       ops: {
         'queue.content': (args) => reading.content(args),
@@ -33,6 +33,7 @@ const open: WorkerModuleFactory = (context) => {
       'queue.forget-events': (args) => writing.forgetEvents(args),
       'queue.reclaim-space': (args) => writing.reclaimSpace(args),
     },
+    reads: { 'queue.schedule': (args) => reading.schedule(args) },
     beforeCommit: () => writing.beforeCommit(),
     afterCommit: () => writing.afterCommit(),
     afterRollback: () => writing.afterRollback(),

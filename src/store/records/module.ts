@@ -44,4 +44,9 @@ CREATE INDEX tls_results_domain ON tls_results (domain, day);
 const migrations: Migrations = [first, second, third, tls]
 
 /** The tables of records/schema.ts, always part of the store. */
-export const recordsWorker = { name: 'records', url: new URL('./worker.ts', import.meta.url), migrations }
+export const recordsWorker = {
+  name: 'records',
+  url: new URL('./worker.ts', import.meta.url),
+  migrations,
+  startReads: ['records.read'],
+}

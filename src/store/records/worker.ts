@@ -6,8 +6,10 @@ type Query = { readonly sql: string; readonly parameters: readonly unknown[] }
 const MAX_SQL_KEPT = 4000
 
 // Queries that the rooms built with kysely, as text and values.
-const open: WorkerModuleFactory = ({ db, statement }) => {
+const open: WorkerModuleFactory = ({ db, statement, role }) => {
   const prepare = (sql: string) => (sql.length > MAX_SQL_KEPT ? db.prepare(sql) : statement(sql))
+  const read = ({ sql, parameters }: Query): unknown[] => prepare(sql).all(...parameters)
+  if (role === 'reader') return { ops: { 'records.read': read } }
   return {
     ops: {
       'records.write': (queries: readonly Query[]) =>
@@ -17,8 +19,8 @@ const open: WorkerModuleFactory = ({ db, statement }) => {
           const rows = prepared.all(...parameters)
           return { changes: rows.length, rows }
         }),
-      'records.read': ({ sql, parameters }: Query) => prepare(sql).all(...parameters),
     },
+    reads: { 'records.read': read },
   }
 }
 

@@ -33,6 +33,8 @@ export type WorkerOp = (args: any) => unknown
 export type WorkerModule = {
   /** Operations by name (`queue.accept`); called in the writer inside the batch's transaction, in a reader outside any. */
   readonly ops: Readonly<Record<string, WorkerOp>>
+  /** Writer only: reads that a start needs, run outside any transaction (`StoreModule.startReads` names them). */
+  readonly reads?: Readonly<Record<string, WorkerOp>>
   /** Writer only: once a batch, after the last op and before COMMIT (fdatasync of segment files). A throw fails the whole batch. */
   beforeCommit?(): void
   /** Writer only: after the batch is durable. */

@@ -12,6 +12,8 @@ export type StoreModule = {
   readonly url: URL
   readonly migrations: Migrations
   readonly settings?: Readonly<Record<string, unknown>>
+  /** Reads that a start needs, which the writer answers too (`WorkerModule.reads`). */
+  readonly startReads?: readonly string[]
 }
 
 export type OpenOptions = {
@@ -25,7 +27,9 @@ export type OpenOptions = {
 }
 
 /**
- * Opens the data directory: one writer thread, one reader thread, and nothing of SQLite on this one.
+ * Opens the data directory: one writer thread, one reader thread, and nothing of SQLite on this one. The reader starts with
+ * the first read after `serve()`: what a start reads is little and comes one after the other, so the writer answers it, and a
+ * daemon at rest does not pay for a thread it does not use.
  * @throws Fault second-instance, damaged-store, store-lags, newer-schema, data-dir-not-writable, disk-full, disk-error
  */
 export async function openDatabase(options: OpenOptions): Promise<Database> {
@@ -48,12 +52,22 @@ export async function openDatabase(options: OpenOptions): Promise<Database> {
   const { commits, counted } = info as OpenInfo
   if (counted === null || commits < counted) log.warn({ commits, counted }, 'commits that were answered may be missing')
   else if (commits > counted + 1) log.warn({ commits, counted }, 'the commit counter was older than the database')
-  let reader: WorkerLink
-  try {
-    reader = (await WorkerLink.start(new URL('./reader.ts', import.meta.url), data, onFailure)).link
-  } catch (error) {
-    await writer.close()
-    throw error
+  const startReads = new Set(wanted.flatMap((module) => module.startReads ?? []))
+  let serving = false
+  let reader: Promise<WorkerLink> | null = null
+  const startReader = (): Promise<WorkerLink> => {
+    reader ??= WorkerLink.start(new URL('./reader.ts', import.meta.url), data, onFailure).then(
+      ({ link }) => link,
+      (error: unknown) => {
+        reader = null // out of descriptors, say: the next read tries again
+        throw error
+      },
+    )
+    return reader
+  }
+  const read = async <T>(op: string, args: unknown): Promise<T> => {
+    if (reader === null && !serving && startReads.has(op)) return writer.call<T>(op, args)
+    return (await startReader()).call<T>(op, args)
   }
   let writes = 0
   return {
@@ -61,18 +75,24 @@ export async function openDatabase(options: OpenOptions): Promise<Database> {
       writes += 1
       return writer.call<T>(op, args)
     },
-    read: <T>(op: string, args: unknown): Promise<T> => reader.call<T>(op, args),
+    read,
     writeQueries(queries: readonly CompiledQuery[]) {
       writes += 1
       return writer.call('records.write', queries.map(plain))
     },
-    readQuery: <T>(query: CompiledQuery<T>): Promise<T[]> => reader.call<T[]>('records.read', plain(query)),
+    readQuery: <T>(query: CompiledQuery<T>): Promise<T[]> => read<T[]>('records.read', plain(query)),
     stats: () => ({ writes, queued: writer.waiting }),
     async ping(): Promise<void> {
-      await Promise.all([writer.call('ping', null), reader.call('ping', null)])
+      await Promise.all([writer.call('ping', null), reader?.then((link) => link.call('ping', null))])
+    },
+    serve(): void {
+      serving = true
     },
     async [Symbol.asyncDispose](): Promise<void> {
-      await reader.close()
+      await reader?.then(
+        (link) => link.close(),
+        () => {},
+      )
       await writer.close()
     },
   }

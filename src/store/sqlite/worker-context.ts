@@ -13,6 +13,7 @@ export async function loadModules(
 ): Promise<{
   readonly modules: readonly WorkerModule[]
   readonly ops: ReadonlyMap<string, (args: unknown) => unknown>
+  readonly reads: ReadonlyMap<string, (args: unknown) => unknown>
 }> {
   const statements = new Map<string, Sqlite.Statement>()
   function statement(sql: string): Sqlite.Statement {
@@ -25,6 +26,7 @@ export async function loadModules(
   }
   const modules: WorkerModule[] = []
   const ops = new Map<string, (args: unknown) => unknown>()
+  const reads = new Map<string, (args: unknown) => unknown>()
   for (const { url, settings } of sources) {
     const { default: open } = (await import(url)) as { default: WorkerModuleFactory }
     const context: WorkerContext = {
@@ -40,6 +42,7 @@ export async function loadModules(
     const module = open(context)
     modules.push(module)
     for (const [name, op] of Object.entries(module.ops)) ops.set(name, op)
+    for (const [name, op] of Object.entries(module.reads ?? {})) reads.set(name, op)
   }
-  return { modules, ops }
+  return { modules, ops, reads }
 }

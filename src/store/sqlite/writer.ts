@@ -28,6 +28,7 @@ const { directory, modules: sources, acceptLoss } = workerData as Data
 let file: OpenFile
 let modules: readonly WorkerModule[] = []
 let ops: ReadonlyMap<string, (args: unknown) => unknown> = new Map()
+let reads: ReadonlyMap<string, (args: unknown) => unknown> = new Map()
 let commits = 0
 let failure: Fault | null = null
 let begin: () => void
@@ -60,6 +61,7 @@ try {
   const loaded = await loadModules(sources, db, directory, 'writer')
   modules = loaded.modules
   ops = loaded.ops
+  reads = loaded.reads
   port.on('message', onMessage)
   post({ kind: 'ready', info: { commits, counted: file.counted } satisfies OpenInfo })
 } catch (error) {
@@ -104,9 +106,20 @@ function checkpoint(): void {
 }
 
 function runBatch(calls: readonly Call[]): void {
-  const pings = calls.filter((call) => call.op === 'ping')
-  const answers = perform(calls.filter((call) => call.op !== 'ping'))
-  post({ kind: 'answers', answers: [...answers, ...pings.map(({ id }): Answer => [id, true, { commits }])] })
+  const writesNothing = ({ op }: Call): boolean => op === 'ping' || reads.has(op)
+  const others = calls.filter(writesNothing)
+  const answers = perform(others.length === 0 ? calls : calls.filter((call) => !writesNothing(call)))
+  post({ kind: 'answers', answers: [...answers, ...others.map(answerOther)] })
+}
+
+/** What writes nothing: after the writes that came with it, outside their transaction. */
+function answerOther({ id, op, args }: Call): Answer {
+  if (op === 'ping') return [id, true, { commits }]
+  try {
+    return [id, true, reads.get(op)!(args)]
+  } catch (error) {
+    return [id, false, toWire(error)]
+  }
 }
 
 /**
