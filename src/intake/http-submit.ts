@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { type Clock, Fault, type Result } from '#base'
 import type { Acceptor, SubmittedRecipient } from './accept.ts'
 import type { Composition } from './compose/compose.ts'
-import { type ComposeJob, composeJob, type ReadRequest, type RequestProblem } from './compose/compose-job.ts'
+import type { ComposeJob, ReadRequest, RequestProblem } from './compose/compose-job.ts'
 import { QueueAnswer, QueueRequest } from './compose/http-request.ts'
 import { OffLoop, ownMemory } from './off-loop.ts'
 import type { Refusal } from './refusal.ts'
@@ -52,7 +52,8 @@ export function httpSubmit(deps: HttpSubmitDeps): (app: FastifyInstance) => void
     thread: new URL('./compose/worker.ts', import.meta.url),
     onLoopBytes: ON_LOOP_BYTES,
     sizeOf: (job) => job.body.length,
-    run: composeJob,
+    // Loaded by the first message that comes as JSON: many installations take mail by SMTP only.
+    run: async (job) => (await import('./compose/compose-job.ts')).composeJob(job),
     handsOver: (job) => ownMemory(job.body),
   })
   const budget = new ContentBudget(BUDGET_BYTES)

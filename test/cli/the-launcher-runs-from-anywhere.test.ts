@@ -31,18 +31,21 @@ void t.test('a checkout without its runtime says so in one line, with the remedy
   )
 })
 
-void t.test('the thread pool has a thread a core and four at least, unless told otherwise, and arguments stay whole', async (t) => {
-  await using room = await tempDir()
-  const arch = process.arch === 'arm64' ? 'arm64' : 'x64'
-  const bin = room.join('node_modules', `node-linux-${arch}`, 'bin')
-  await mkdir(bin, { recursive: true })
-  await mkdir(room.join('scripts'))
-  await copyFile(LAUNCHER, room.join('scripts/relevo'))
-  await writeFile(`${bin}/node`, '#!/bin/sh\necho "$UV_THREADPOOL_SIZE $#"\n')
-  await chmod(`${bin}/node`, 0o755)
-  const { UV_THREADPOOL_SIZE: _, ...env } = process.env
-  const seen = await spawned(room.join('scripts/relevo'), ['a b', 'c'], { env })
-  t.equal(seen.stdout, `${Math.max(4, availableParallelism())} 4\n`)
-  const told = await spawned(room.join('scripts/relevo'), [], { env: { ...env, UV_THREADPOOL_SIZE: '2' } })
-  t.equal(told.stdout, '2 2\n')
-})
+void t.test(
+  'the thread pool has a thread a core and four at least, unless told otherwise, and arguments stay whole',
+  async (t) => {
+    await using room = await tempDir()
+    const arch = process.arch === 'arm64' ? 'arm64' : 'x64'
+    const bin = room.join('node_modules', `node-linux-${arch}`, 'bin')
+    await mkdir(bin, { recursive: true })
+    await mkdir(room.join('scripts'))
+    await copyFile(LAUNCHER, room.join('scripts/relevo'))
+    await writeFile(`${bin}/node`, '#!/bin/sh\necho "$UV_THREADPOOL_SIZE $#"\n')
+    await chmod(`${bin}/node`, 0o755)
+    const { UV_THREADPOOL_SIZE: _, ...env } = process.env
+    const seen = await spawned(room.join('scripts/relevo'), ['a b', 'c'], { env })
+    t.equal(seen.stdout, `${Math.max(4, availableParallelism())} 4\n`)
+    const told = await spawned(room.join('scripts/relevo'), [], { env: { ...env, UV_THREADPOOL_SIZE: '2' } })
+    t.equal(told.stdout, '2 2\n')
+  },
+)

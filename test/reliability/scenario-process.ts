@@ -223,6 +223,10 @@ class WatchedDatabase implements Database {
     return this.#real.stats()
   }
 
+  serve(): void {
+    this.#real.serve()
+  }
+
   ping(): Promise<void> {
     return this.#ask(() => this.#real.ping())
   }

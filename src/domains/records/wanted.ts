@@ -1,7 +1,10 @@
+import { createRequire } from 'node:module'
 import ipaddr from 'ipaddr.js'
-import { getDomain } from 'tldts'
 import type { PublishedKey } from '../key-ring.ts'
 import type { Check, Each, Need, Template, WantedType } from './template.ts'
+
+const require = createRequire(import.meta.url)
+let tldts: typeof import('tldts') | undefined
 
 /** What the records of one sending domain follow from. */
 export type DnsFacts = {
@@ -123,7 +126,9 @@ export function reverseName(address: string): string {
 
 /** The organisational domain (RFC 7489 §3.2), by the public suffix list; the name itself where it has none. */
 export function organisationOf(name: string): string {
-  return getDomain(name, { allowPrivateDomains: true, validateHostname: false }) ?? name
+  // The list is large, and few processes look at DNS records.
+  tldts ??= require('tldts') as typeof import('tldts')
+  return tldts.getDomain(name, { allowPrivateDomains: true, validateHostname: false }) ?? name
 }
 
 export function sameOrganisation(a: string, b: string): boolean {

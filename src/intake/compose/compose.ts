@@ -1,3 +1,4 @@
+import MailComposer from 'nodemailer/lib/mail-composer'
 import { Fault } from '#base'
 import { type Address, parseAddress, parseMailboxes } from '#mail'
 import type { QueueRequest } from './http-request.ts'
@@ -58,8 +59,6 @@ export async function compose(request: QueueRequest): Promise<Composition> {
       'Give a full address.',
     )
   const byText = new Map([...to.valid, ...cc.valid, ...bcc.valid].map(({ address }) => [address.text, address]))
-  // Loaded by the first message that comes as JSON: many installations take mail by SMTP only.
-  const { default: MailComposer } = await import('nodemailer/lib/mail-composer')
   const composer = new MailComposer({
     from: header(from),
     to: to.valid.map(header),
