@@ -15,6 +15,8 @@ export type SubmitterOptions = {
   readonly domain?: () => string
   /** Beside small messages, which every second submitter hands in: content in segment files. Bytes. */
   readonly largeBytes?: number
+  /** Messages over one SMTP connection; default: 100. */
+  readonly perConnection?: number
 }
 
 export type Submitted = {
@@ -56,6 +58,7 @@ export async function submit(
       signal,
       from: `app@${DOMAIN}`,
       pauseMs: options.pauseMs,
+      perConnection: options.perConnection ?? 100,
       bodyBytes: session % 2 === 1 ? (options.largeBytes ?? 24_000) : 1000,
       to: (n) => {
         const name = `s${session}-${n}@${domain()}`
