@@ -38,20 +38,29 @@ export type RedisLimiterOptions = {
   readonly prefix?: string
 }
 
+/** A tenth more, so that the moments at which answers arrive never refuse what the server's clock granted evenly. */
+function withRoom(rate: Rate): Rate {
+  return { ...rate, perMs: rate.perMs / 1.1, burst: rate.burst + Math.ceil(rate.burst / 10) + 1 }
+}
+
 /** The limiter that several machines share. While Redis is away each node keeps to its share of every limit. */
 export class RedisLimiter implements Limiter {
   readonly #redis: Redis
   readonly #alone: ProcessLimiter
+  /** What this node took of each rate, wherever it was granted: Redis may forget (a flush, a start without its file), this does not. */
+  readonly #own: ProcessLimiter
   readonly #nodes: number
   readonly #clock: Clock
   readonly #log: Log
   readonly #prefix: string
   #restUntilMs = 0
   #degraded = false
+  #cancelLook: (() => void) | null = null
 
   private constructor(redis: Redis, options: RedisLimiterOptions) {
     this.#redis = redis
     this.#alone = new ProcessLimiter(options.clock)
+    this.#own = new ProcessLimiter(options.clock)
     this.#nodes = options.nodes
     this.#clock = options.clock
     this.#log = options.log
@@ -78,8 +87,8 @@ export class RedisLimiter implements Limiter {
     return limiter
   }
 
-  take(key: string, rate: Rate, count = 1): Promise<RateAnswer> {
-    return this.#shared<RateAnswer>(
+  async take(key: string, rate: Rate, count = 1): Promise<RateAnswer> {
+    const answer = await this.#shared<RateAnswer>(
       async () => {
         const wait = Number(
           await this.#redis.eval(TAKE, 1, `${this.#prefix}rate:${key}`, rate.perMs / rate.limit, count, rate.burst),
@@ -88,6 +97,7 @@ export class RedisLimiter implements Limiter {
       },
       () => this.#alone.take(key, shareOfRate(rate, this.#nodes), count),
     )
+    return answer.granted ? this.#own.takeNow(key, withRoom(rate), count) : answer
   }
 
   acquire(key: string, max: number, ttlMs: number): Promise<Slot | null> {
@@ -149,6 +159,8 @@ export class RedisLimiter implements Limiter {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#cancelLook?.()
+    this.#cancelLook = null
     this.#redis.disconnect()
   }
 
@@ -171,9 +183,19 @@ export class RedisLimiter implements Limiter {
     this.#restUntilMs = this.#clock.monotonicMs() + REST_MS
     if (this.#degraded) return
     this.#degraded = true
+    this.#lookAgain()
     this.#log.warn(
       { error: messageOf(error), nodes: this.#nodes },
       'redis is away; this node keeps to its share of the limits',
     )
+  }
+
+  /** Until it is back it is looked for also while nothing is sent, so that what is shown of it holds. */
+  #lookAgain(): void {
+    this.#cancelLook = this.#clock.after(REST_MS, () => {
+      void this.get('standing').then(() => {
+        if (this.#degraded && this.#cancelLook !== null) this.#lookAgain()
+      })
+    })
   }
 }

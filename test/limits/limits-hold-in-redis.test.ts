@@ -56,6 +56,35 @@ if (server === null) {
     },
   )
 
+  await t.test(
+    'what redis forgets a node does not: a flush after each message grants no second whole limit',
+    async (t) => {
+      await using one = await open(2, 'forgets:')
+      let granted = 0
+      for (let i = 0; i < 400; i++) {
+        if ((await one.take('k', RATE)).granted) granted += 1
+        if (i % 5 === 0) await server.flush()
+      }
+      t.equal(one.standing(), 'shared')
+      t.ok(granted >= 100 && granted <= 112, `${granted} of a limit of 100`)
+    },
+  )
+
+  await t.test('a server that stands still is an absent one, and is back when it goes on', async (t) => {
+    await using one = await open(4, 'still:')
+    server.freeze()
+    t.teardown(() => server.thaw())
+    const began = performance.now()
+    let granted = 0
+    for (let i = 0; i < 60; i++) if ((await one.take('k', RATE)).granted) granted += 1
+    t.equal(one.standing(), 'degraded')
+    t.equal(granted, 25, 'a quarter of 100 for one of four nodes')
+    t.ok(performance.now() - began < 2500, 'one wait, not one for each')
+    server.thaw()
+    for (let i = 0; i < 200 && one.standing() !== 'shared'; i++) await new Promise((resolve) => setTimeout(resolve, 50))
+    t.equal(one.standing(), 'shared', 'also when nobody asks for anything')
+  })
+
   await t.test('started without redis: opens at once and works at its share', async (t) => {
     const limiter = await RedisLimiter.open({
       url: '/nonexistent/redis.sock',

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, stat, truncate } from 'node:fs/promises'
 import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,16 +22,19 @@ function program(): { path: string; libraries: string } | null {
 export class RedisServer {
   readonly url: string
   readonly #directory: string
+  readonly #keeps: 'nothing' | 'file'
   #process: ChildProcess | null = null
 
-  private constructor(directory: string) {
+  private constructor(directory: string, keeps: 'nothing' | 'file') {
     this.#directory = directory
+    this.#keeps = keeps
     this.url = join(directory, 'redis.sock')
   }
 
-  static async start(): Promise<RedisServer | null> {
+  /** @param keeps `file`: what it holds is written to an append-only file, and read again by the next start */
+  static async start(keeps: 'nothing' | 'file' = 'nothing'): Promise<RedisServer | null> {
     if (program() === null) return null
-    const server = new RedisServer(await mkdtemp(join(tmpdir(), 'relevo-redis-')))
+    const server = new RedisServer(await mkdtemp(join(tmpdir(), 'relevo-redis-')), keeps)
     await server.start()
     return server
   }
@@ -46,7 +49,7 @@ export class RedisServer {
       '--save',
       '',
       '--appendonly',
-      'no',
+      this.#keeps === 'file' ? 'yes' : 'no',
       '--dir',
       this.#directory,
     ]
@@ -66,6 +69,37 @@ export class RedisServer {
     this.#process?.kill('SIGKILL')
     await ended
     this.#process = null
+  }
+
+  /** Stops it without its knowing (SIGSTOP), and lets it go on. */
+  freeze(): void {
+    this.#process?.kill('SIGSTOP')
+  }
+
+  thaw(): void {
+    this.#process?.kill('SIGCONT')
+  }
+
+  /** Everything is forgotten while it runs. */
+  flush(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const socket = createConnection(this.url, () => socket.write('FLUSHALL\r\n'))
+      socket.once('data', () => {
+        socket.destroy()
+        resolve()
+      })
+      socket.once('error', reject)
+    })
+  }
+
+  /** Cuts the end off the append-only file, in the middle of a record, as a power cut does; returns the bytes that are left. */
+  async truncate(): Promise<number> {
+    const folder = join(this.#directory, 'appendonlydir')
+    const name = (await readdir(folder)).find((one) => one.endsWith('.incr.aof'))!
+    const { size } = await stat(join(folder, name))
+    const left = Math.max(0, Math.floor(size / 2) - 3)
+    await truncate(join(folder, name), left)
+    return left
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
