@@ -65,7 +65,7 @@ void t.test(
   },
 )
 
-void t.test('ours on port 25: return paths that hold, fbl, postmaster and abuse; nothing else', async (t) => {
+void t.test('ours on port 25: return paths that hold, fbl, reports, postmaster and abuse; nothing else', async (t) => {
   const { records, vault } = await openStore(t)
   const domains = await SendingDomains.open(records, vault, systemClock)
   await domains.add('shop.example')
@@ -74,6 +74,7 @@ void t.test('ours on port 25: return paths that hold, fbl, postmaster and abuse;
   const path = paths.make({ kind: 'recipient', recipientKey: 1 }, 'bounces.shop.example', Date.now())
   t.same(recogniser.recognise(path), { kind: 'bounce' })
   t.same(recogniser.recognise('FBL@bounces.shop.example'), { kind: 'complaint' })
+  t.same(recogniser.recognise('Reports@bounces.shop.example'), { kind: 'report' })
   for (const host of ['mail.shop.example', 'shop.example', 'bounces.shop.example', 'local.example']) {
     t.same(recogniser.recognise(`Postmaster@${host}`), { kind: 'postmaster' })
     t.same(recogniser.recognise(`abuse@${host}`), { kind: 'abuse' })
@@ -83,6 +84,7 @@ void t.test('ours on port 25: return paths that hold, fbl, postmaster and abuse;
     'x@bounces.shop.example',
     'postmaster@else.example',
     'fbl@shop.example',
+    'reports@shop.example',
     `${path.slice(0, 34)}@shop.example`,
     'nothing',
   ])

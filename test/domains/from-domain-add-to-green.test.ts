@@ -71,7 +71,7 @@ if (missing !== null && process.env.RELEVO_TEST_ALL !== '1') {
         [false, 'waiting', 'resolver-stale'],
         'the name servers have it, the resolver has still cached that nothing is there',
       )
-      await untilNegativeExpired()
+      await dns.untilForgotten()
       const { code, stdout } = await daemon.run('dns', 'verify', 'shop.test')
       t.equal(code, 0, stdout)
       t.match(stdout, /^shop\.test: all is in order$/m)
@@ -167,8 +167,3 @@ if (missing !== null && process.env.RELEVO_TEST_ALL !== '1') {
       t.match(stdout, /^_dmarc\.used\.test\tTXT\tadd\trequired\tv=DMARC1; p=none/m)
     })
   })
-
-/** The zones say that "no" holds for two seconds. */
-function untilNegativeExpired(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 2500))
-}

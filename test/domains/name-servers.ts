@@ -83,6 +83,11 @@ export class NameServers implements AsyncDisposable {
     }
   }
 
+  /** Until what the resolver remembers as not being there has been forgotten. */
+  async untilForgotten(): Promise<void> {
+    await pause(1200)
+  }
+
   get options() {
     return { ask: askServer(systemClock, 700), resolvers: [this.resolver], authorityPort: this.port }
   }
@@ -142,7 +147,7 @@ export class NameServers implements AsyncDisposable {
     const inBailiwick = /\.arpa$/.test(zone) ? own.map((line) => line.split('\n')[0]!) : own
     writeFileSync(
       this.#room.join(side, `${zone}.zone`),
-      `$ORIGIN ${origin}\n$TTL 3600\n@ SOA ns1${dot || '.'} root${dot || '.'} ${Math.floor(performance.now())} 3600 600 86400 2\n${inBailiwick.join('\n')}\n${text}\n`,
+      `$ORIGIN ${origin}\n$TTL 3600\n@ SOA ns1${dot || '.'} root${dot || '.'} ${Math.floor(performance.now())} 3600 600 86400 1\n${inBailiwick.join('\n')}\n${text}\n`,
     )
   }
 
