@@ -124,7 +124,7 @@ const began = performance.now()
 const minutes = (): number => (performance.now() - began) / 60_000
 let points = 0
 let tried = 0
-while (points < options.points && minutes() < options.minutes) {
+while (points < options.points && minutes() < options.minutes && !options.interrupted()) {
   const fault = FAULTS[tried++ % FAULTS.length]!
   let happened: number
   let name: string

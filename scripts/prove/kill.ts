@@ -65,7 +65,7 @@ for (const [part, wanted, kill] of [
   ledger.part = part
   // Aimed kills are the shorter part: a limit in minutes cuts the random ones so that there is time for both.
   const untilMinutes = part === 'random' ? options.minutes * 0.95 : options.minutes
-  while (kills[part] < wanted && minutes() < untilMinutes) {
+  while (kills[part] < wanted && minutes() < untilMinutes && !options.interrupted()) {
     await kill()
     if (kills[part] % 20 === 0)
       say(

@@ -41,7 +41,7 @@ async function prove(fileSystem: 'ext4' | 'xfs'): Promise<Record<string, unknown
   const minutes = (): number => (performance.now() - began) / 60_000
   let cuts = 0
   let endedItself = 0
-  while (cuts < options.cuts && minutes() < options.minutes) {
+  while (cuts < options.cuts && minutes() < options.minutes && !options.interrupted()) {
     await pause(200 + options.random() * 1800)
     await disk.cut()
     const { process: daemon } = rig

@@ -110,7 +110,7 @@ const minutes = (): number => (performance.now() - began) / 60_000
 const samples: Sample[] = []
 const delays: { p999Ms: number; maxMs: number }[] = []
 let reloads = 0
-for (let tick = 1; minutes() < options.minutes; tick++) {
+for (let tick = 1; minutes() < options.minutes && !options.interrupted(); tick++) {
   await pause(options.every * 1000)
   if (tick % 3 === 0) {
     rig.process?.kill('SIGHUP')

@@ -6,11 +6,13 @@ export type Options<T> = { readonly [K in keyof T]: number } & {
   readonly json: boolean
   readonly seed: number
   readonly random: () => number
+  /** True after INT: the run ends here and says what it saw so far. */
+  readonly interrupted: () => boolean
 }
 
 /**
  * Options of a prove command: all are numbers, each with its default and a word on it; `--help` and `--json` (nothing but
- * one last line of JSON) are always there, and `--seed`, which is printed, so that the same choices can be made again.
+ * one last line of JSON) are always there, and `--seed`, which is printed, so that the same choices can be made again. INT once ends a run early with its result, twice at once.
  */
 export function optionsOf<const T extends Numbers>(name: string, what: string, numbers: T): Options<T> {
   const spec = { ...numbers, seed: [Math.floor(Math.random() * 1e9), 'of all random choices; printed'] } as Numbers
@@ -38,7 +40,11 @@ export function optionsOf<const T extends Numbers>(name: string, what: string, n
   }
   const json = values.json === true
   if (!json) console.log(`seed ${read.seed}`)
-  return { ...read, json, random: randomFrom(read.seed!) } as Options<T>
+  let interrupted = false
+  process.once('SIGINT', () => {
+    interrupted = true
+  })
+  return { ...read, json, random: randomFrom(read.seed!), interrupted: () => interrupted } as Options<T>
 }
 
 /** A small generator of numbers in [0, 1): mulberry32. */
