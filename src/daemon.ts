@@ -28,7 +28,7 @@ import { type Limiter, ProcessLimiter, RedisLimiter } from '#limits'
 import { type NewEvent, Queue, queueWorker, SqliteQueueStore } from '#queue'
 import { loadWarmUpPlan, Reach, Shaping, type Standing, type StandingChange, Standings, WarmUp } from '#reputation'
 import { Breakers, HealthChecks, OwnPath, ProviderRouter, Providers, type SourceAddress } from '#routing'
-import { type Database, loadMasterKey, openDatabase, Records, Vault } from '#store'
+import { type Database, finishRotation, KeyKeeper, loadMasterKey, openDatabase, Records, Vault } from '#store'
 import { SuppressionList, suppressionWorker } from '#suppression'
 
 /** Rule files that are shipped with Relevo. */
@@ -115,7 +115,8 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
   const sandboxed = config.mode === 'sandbox'
   const directory = config.data_dir
   makeDataDirectory(directory)
-  const masterKey = loadMasterKey({ file: config.secrets.master_key_file, credentialFile, directory })
+  const keyPlace = { file: config.secrets.master_key_file, credentialFile, directory }
+  const loadedKey = loadMasterKey(keyPlace)
 
   // What keeps.
   const database: Database = stack.use(
@@ -123,9 +124,11 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
       directory,
       modules: [queueWorker(config.queue), suppressionWorker],
       onFailure: options.onFatal,
+      log,
     }),
   )
   const records = new Records(database)
+  const masterKey = await finishRotation(records, keyPlace, loadedKey)
   const vault = await Vault.open(records, masterKey, clock)
   const domains = await SendingDomains.open(records, vault, clock)
   const returnPaths = await ReturnPaths.open(records, vault, clock, config.return_path.valid_days)
@@ -417,6 +420,7 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
     warmUp,
     suppressions,
     records,
+    keys: new KeyKeeper(records, vault, keyPlace, masterKey, clock),
     sink: sandboxed ? sink : null,
     clock,
     log,

@@ -26,7 +26,8 @@ export const VERBS: readonly VerbEntry[] = [
   entry('warmup', 'the warm-up of source addresses', async () => (await import('./verbs/standing.ts')).warmup),
   entry('reputation', 'how own delivery stands', async () => (await import('./verbs/standing.ts')).reputation),
   entry('config', 'check, explain and show the configuration', async () => (await import('./verbs/config.ts')).config),
-  entry('db', 'look after the store', async () => (await import('./verbs/db.ts')).db),
+  entry('key', 'the master key: write it down, rotate, recover', async () => (await import('./verbs/key.ts')).key),
+  entry('db', 'check, back up and restore the store', async () => (await import('./verbs/db.ts')).db),
   entry('version', 'show the version', async () => (await import('./verbs/version.ts')).version),
 ]
 

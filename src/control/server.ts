@@ -4,11 +4,12 @@ import { type Clock, Fault, type Log, newId } from '#base'
 import type { Sink } from '#delivery'
 import type { Credentials, Tokens } from '#intake'
 import type { Queue } from '#queue'
-import type { Records } from '#store'
+import type { KeyKeeper, Records } from '#store'
 import type { SuppressionList } from '#suppression'
 import { accessRoutes } from './api/access.ts'
 import { type DomainParts, domainRoutes } from './api/domains.ts'
 import { eventRoutes } from './api/events.ts'
+import { keyRoutes } from './api/keys.ts'
 import { type ProviderParts, providerRoutes } from './api/providers.ts'
 import { queueRoutes } from './api/queue.ts'
 import { sandboxRoutes } from './api/sandbox.ts'
@@ -30,6 +31,8 @@ export type ControlParts = ProviderParts & {
   readonly tokens: Tokens
   readonly suppressions: SuppressionList
   readonly records: Records
+  /** The master key: on the local socket only. */
+  readonly keys: KeyKeeper
   readonly clock: Clock
   readonly log: Log
   /** The largest list of addresses taken for import. */
@@ -102,6 +105,7 @@ export class ControlServer {
         providerRoutes(api, parts, audit)
         suppressionRoutes(api, parts.suppressions, audit, parts.maxBodyBytes)
         eventRoutes(api, parts.records)
+        if (local) keyRoutes(api, parts.keys, audit)
         if (local && parts.sink !== null) sandboxRoutes(api, parts.sink)
         parts.more(api)
       },

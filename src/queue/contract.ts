@@ -205,6 +205,10 @@ export type ScheduleRow = {
   readonly dueMs: number
   /** When the message's lifetime is over; absent: not known. */
   readonly expiresMs?: number
+  /** Its time is one that somebody chose, by the wall clock; all others are waits, by a clock that nobody sets. */
+  readonly appointed?: true
+  /** It was leased in two crashes or more, so it may be their cause: never two of these at once. */
+  readonly suspect?: true
 }
 
 export type QueueFilter = {
@@ -216,6 +220,8 @@ export type QueueFilter = {
   readonly priority?: Priority
   readonly tag?: string
   readonly campaign?: string
+  /** Held by a restore, and not before it. */
+  readonly restored?: true
   readonly acceptedBeforeMs?: number
   readonly acceptedAfterMs?: number
 }
@@ -244,6 +250,7 @@ export type MessageView = MessageHead & {
   readonly recipients: readonly (RecipientView & { readonly tries: readonly AttemptRecord[] })[]
 }
 
+/** May hold fewer rows than asked for, even none, while `next` is set: one call looks at a bounded number. */
 export type Page<T> = { readonly rows: readonly T[]; readonly next: string | null }
 
 export type QueueCounts = Readonly<Record<RecipientState, number>>
@@ -257,6 +264,16 @@ export class DamagedContent extends Error {
   constructor(messageId: string) {
     super(`content of message ${messageId} does not match its checksum`)
     this.name = 'DamagedContent'
+    this.messageId = messageId
+  }
+}
+
+/** The stored content cannot be read now (no descriptor left, no answer of the disk): that says nothing of what it holds. */
+export class UnreadableContent extends Error {
+  readonly messageId: string
+  constructor(messageId: string, cause: unknown) {
+    super(`content of message ${messageId} cannot be read now: ${(cause as Error).message}`, { cause })
+    this.name = 'UnreadableContent'
     this.messageId = messageId
   }
 }
@@ -280,12 +297,14 @@ export interface QueueStore extends AsyncDisposable {
     /** Messages whose last recipient was settled. */
     readonly done: readonly string[]
   }>
-  /** The content, its checksum verified; rejects with DamagedContent. */
+  /** The content, its checksum verified; rejects with DamagedContent, or with UnreadableContent when it cannot be told. */
   content(messageId: string): Promise<Buffer>
   /** Everything of the message that waits goes to `held`, reason `damaged`; returns how many recipients. */
   holdDamaged(messageId: string, nowMs: number): Promise<number>
   /** Leases of `owner` (or expired ones when null) go back to `ready`, flagged maybeDuplicate; called at start and periodically. */
   reclaim(owner: string | null, nowMs: number): Promise<readonly ScheduleRow[]>
+  /** Looks whether what is derived agrees with what it is derived from; rejects with a Fault `damaged-store`. */
+  verify(): Promise<void>
   /** Everything that is or will be due, in pages by key, to rebuild the schedule at start. */
   schedule(afterKey: number, limit: number): Promise<readonly ScheduleRow[]>
   steer(
@@ -314,8 +333,8 @@ export interface QueueStore extends AsyncDisposable {
   ): Promise<void>
   list(filter: QueueFilter, cursor: string | null, limit: number): Promise<Page<QueueRow>>
   counts(): Promise<QueueCounts>
-  /** Removes messages settled before the time, in bounded steps; returns how many went. */
-  retire(settledBeforeMs: number, limit: number): Promise<number>
+  /** Removes messages settled before the time, in bounded steps: at most `limit`, and of one with many recipients a part. */
+  retire(settledBeforeMs: number, limit: number): Promise<{ readonly removed: number; readonly more: boolean }>
   /** Forgets idempotency keys that are a week old, in bounded steps; returns how many went. */
   forgetKeys(nowMs: number, limit: number): Promise<number>
   /** Removes the oldest events and mail that came back, from before the time, in bounded steps; returns how many went. */

@@ -97,6 +97,7 @@ export class Queue implements AsyncDisposable {
   /** Settles what a crash left noted as sent, takes back what else it left leased, and rebuilds the schedule. */
   static async open(options: QueueOptions): Promise<Queue> {
     const queue = new Queue(options)
+    await options.store.verify()
     await queue.#settleNoted()
     const reclaimed = await options.store.reclaim(options.owner, options.clock.now())
     if (reclaimed.length > 0)
@@ -289,9 +290,10 @@ export class Queue implements AsyncDisposable {
     const nowMs = this.#clock.now()
     const beforeMs = nowMs - this.#config.retention_days * 86_400_000
     let removed = 0
-    for (let step = RETIRE_STEP; step === RETIRE_STEP && !this.#closed; ) {
-      step = await this.#store.retire(beforeMs, RETIRE_STEP)
-      removed += step
+    for (let more = true; more && !this.#closed; ) {
+      const step = await this.#store.retire(beforeMs, RETIRE_STEP)
+      removed += step.removed
+      more = step.more
     }
     while (!this.#closed && (await this.#store.forgetKeys(nowMs, RETIRE_STEP)) === RETIRE_STEP);
     while (!this.#closed && (await this.#store.forgetEvents(beforeMs, RETIRE_STEP)) === RETIRE_STEP);

@@ -1,83 +1,33 @@
-import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto'
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs'
-import { join } from 'node:path'
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import { type Clock, EX, Fault, newId } from '#base'
+import { fingerprintOf, KEY_BYTES } from './master-key.ts'
 import type { Records } from './records/records.ts'
-import { syncDirectory } from './sqlite/commit-counter.ts'
 
-const KEY_BYTES = 32
 const IV_BYTES = 12
 const TAG_BYTES = 16
-const FINGERPRINT = 'master-key-fingerprint'
-
-/**
- * Reads the master key: the given file, else the file that systemd passes as a credential, else `master.key` in the data
- * directory, which is made at the first start.
- */
-export function loadMasterKey(options: {
-  readonly file: string
-  readonly credentialFile: string | null
-  readonly directory: string
-}): Buffer {
-  const own = join(options.directory, 'master.key')
-  const path = options.file !== '' ? options.file : (options.credentialFile ?? own)
-  if (path === own && !existsSync(own)) {
-    if (existsSync(join(options.directory, 'relevo.db')))
-      throw keyFault(
-        `${own} is missing`,
-        'Put the master key back: what is sealed with it (DKIM keys, passwords) cannot be read without it.',
-      )
-    makeKey(own, options.directory)
-  }
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8').trim()
-  } catch (error) {
-    throw keyFault(
-      `${path} cannot be read: ${(error as Error).message}`,
-      'It must be a file that the user of Relevo can read.',
-    )
-  }
-  if (path !== options.credentialFile && (statSync(path).mode & 0o077) !== 0)
-    throw keyFault(`${path} can be read by others`, `Run: chmod 600 ${path}`)
-  const key = Buffer.from(text, 'base64')
-  if (key.length !== KEY_BYTES)
-    throw keyFault(
-      `${path} does not hold ${KEY_BYTES} bytes in base64`,
-      'Make one with: head -c 32 /dev/urandom | base64',
-    )
-  return key
-}
-
-/** Whole or not at all, and on the disk before anything is sealed with it: without it, what it sealed is lost. */
-function makeKey(path: string, directory: string): void {
-  const fd = openSync(`${path}.new`, 'w', 0o600)
-  try {
-    writeSync(fd, `${randomBytes(KEY_BYTES).toString('base64')}\n`)
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
-  renameSync(`${path}.new`, path)
-  syncDirectory(directory)
-}
+export const FINGERPRINT = 'master-key-fingerprint'
 
 /** Seals what is secret at rest: the master key wraps data keys, a data key seals values (AES-256-GCM). */
 export class Vault {
   readonly #keys: ReadonlyMap<string, Buffer>
   readonly #current: string
-  readonly fingerprint: string
+  #fingerprint: string
 
   private constructor(keys: ReadonlyMap<string, Buffer>, current: string, fingerprint: string) {
     this.#keys = keys
     this.#current = current
-    this.fingerprint = fingerprint
+    this.#fingerprint = fingerprint
+  }
+
+  /** Of the master key that the data keys are wrapped with. */
+  get fingerprint(): string {
+    return this.#fingerprint
   }
 
   /** @throws Fault wrong-master-key when the records were sealed under another */
   static async open(records: Records, masterKey: Buffer, clock: Clock): Promise<Vault> {
     const { query } = records
-    const fingerprint = createHash('sha256').update('relevo master key').update(masterKey).digest('hex').slice(0, 16)
+    const fingerprint = fingerprintOf(masterKey)
     const kept = await records.readOne(query.selectFrom('settings').select('value').where('name', '=', FINGERPRINT))
     if (kept !== undefined && kept.value !== fingerprint)
       throw new Fault(
@@ -89,7 +39,7 @@ export class Vault {
           exitCode: EX.CONFIG,
         },
       )
-    const wrapping = Buffer.from(hkdfSync('sha256', masterKey, '', 'relevo data keys', KEY_BYTES))
+    const wrapping = wrappingOf(masterKey)
     const rows = await records.read(query.selectFrom('data_keys').selectAll())
     const keys = new Map(rows.map((row) => [row.id, unwrap(wrapping, row)]))
     const active = rows.find((row) => row.active === 1)
@@ -102,6 +52,26 @@ export class Vault {
       query.insertInto('data_keys').values({ id, sealed: encrypt(wrapping, key, id), created_ms: nowMs, active: 1 }),
     )
     return new Vault(new Map([[id, key]]), id, fingerprint)
+  }
+
+  /** Wraps every data key with another master key, in one commit. What they sealed stays as it is. */
+  async rewrap(records: Records, masterKey: Buffer, clock: Clock): Promise<void> {
+    const { query } = records
+    const wrapping = wrappingOf(masterKey)
+    const fingerprint = fingerprintOf(masterKey)
+    await records.write(
+      query
+        .updateTable('settings')
+        .set({ value: fingerprint, updated_ms: clock.now() })
+        .where('name', '=', FINGERPRINT),
+      ...[...this.#keys].map(([id, key]) =>
+        query
+          .updateTable('data_keys')
+          .set({ sealed: encrypt(wrapping, key, id) })
+          .where('id', '=', id),
+      ),
+    )
+    this.#fingerprint = fingerprint
   }
 
   /** @param purpose what it is for; it must be said again to open */
@@ -125,6 +95,28 @@ export class Vault {
       exitCode: EX.DATAERR,
     })
   }
+}
+
+function wrappingOf(masterKey: Uint8Array): Buffer {
+  return Buffer.from(hkdfSync('sha256', masterKey, '', 'relevo data keys', KEY_BYTES))
+}
+
+/** Whether the data keys of a store open with this master key: their ids, and those that do not. */
+export function tryDataKeys(
+  masterKey: Uint8Array,
+  rows: readonly { readonly id: string; readonly sealed: string }[],
+): { readonly opened: readonly string[]; readonly damaged: readonly string[] } {
+  const wrapping = wrappingOf(masterKey)
+  const opened: string[] = []
+  const damaged: string[] = []
+  for (const row of rows)
+    try {
+      decrypt(wrapping, row.sealed, row.id)
+      opened.push(row.id)
+    } catch {
+      damaged.push(row.id)
+    }
+  return { opened, damaged }
 }
 
 function unwrap(wrapping: Uint8Array, { id, sealed }: { readonly id: string; readonly sealed: string }): Buffer {
@@ -153,8 +145,4 @@ function decrypt(key: Uint8Array, text: string, purpose: string): Buffer {
     .setAAD(Buffer.from(purpose))
     .setAuthTag(bytes.subarray(-TAG_BYTES))
   return Buffer.concat([decipher.update(bytes.subarray(IV_BYTES, -TAG_BYTES)), decipher.final()])
-}
-
-function keyFault(message: string, remedy: string): Fault {
-  return new Fault(message, { code: 'bad-master-key', field: 'secrets.master_key_file', remedy, exitCode: EX.CONFIG })
 }

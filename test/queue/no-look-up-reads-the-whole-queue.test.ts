@@ -39,9 +39,9 @@ function planOf(db: Sqlite.Database, sql: string): string {
 void t.test('what changes the queue finds its rows by an index', async (t) => {
   await using directory = await tempDir()
   const { context, db, used } = watched(directory.path)
-  const writing = new QueueWriting(context)
+  const { ledger, accepting, leasing, settling, steering, clearing } = new QueueWriting(context)
   const accept = (bytes: number, number: number) =>
-    writing.accept({
+    accepting.accept({
       message: message([`u${number}@a.example`, `u${number}@b.example`], {
         id: `m${number}`,
         content: body('x', bytes),
@@ -52,27 +52,27 @@ void t.test('what changes the queue finds its rows by an index', async (t) => {
   const claims: Claim[] = []
   for (let number = 0; number < 20; number++) {
     const { due } = accept(number % 2 === 0 ? 100 : 3000, number)
-    claims.push(...writing.lease({ keys: due.map(({ key }) => key), owner: 'o', nowMs: T0, untilMs: T0 + 1 }))
+    claims.push(...leasing.lease({ keys: due.map(({ key }) => key), owner: 'o', nowMs: T0, untilMs: T0 + 1 }))
   }
-  writing.reclaim({ owner: 'o', nowMs: T0 })
-  writing.reclaim({ owner: null, nowMs: T0 + 1 })
+  leasing.reclaim({ owner: 'o', nowMs: T0 })
+  leasing.reclaim({ owner: null, nowMs: T0 + 1 })
   const [held] = db.prepare('SELECT key FROM recipients').all() as { key: number }[]
   for (const action of ['hold', 'release', 'cancel'] as const)
-    writing.steer({ action, keys: [held!.key], reason: 'test', nowMs: T0 })
-  writing.holdDamaged({ messageId: 'm3', nowMs: T0 })
+    steering.steer({ action, keys: [held!.key], reason: 'test', nowMs: T0 })
+  steering.holdDamaged({ messageId: 'm3', nowMs: T0 })
   for (const { message: head, recipients } of claims.slice(4)) {
     const keys = recipients.map(({ key }) => key)
-    const [again] = writing.lease({ keys, owner: 'o', nowMs: T0, untilMs: T0 + 1 })
-    writing.settle(
+    const [again] = leasing.lease({ keys, owner: 'o', nowMs: T0, untilMs: T0 + 1 })
+    settling.settle(
       recipients.map((_, at) => settlement({ message: head, recipients: again!.recipients }, 'sent', {}, at)),
     )
   }
-  writing.beforeCommit()
-  writing.afterCommit()
-  writing.reclaimSpace({ maxBytes: 1_000_000, nowMs: T0 })
-  writing.retire({ beforeMs: T0 + 1, limit: 2 })
-  writing.forgetKeys({ nowMs: T0 + 1e10, limit: 2 })
-  writing.close()
+  ledger.beforeCommit()
+  ledger.afterCommit()
+  clearing.reclaimSpace({ maxBytes: 1_000_000, nowMs: T0 })
+  clearing.retire({ beforeMs: T0 + 1, limit: 2 })
+  clearing.forgetKeys({ nowMs: T0 + 1e10, limit: 2 })
+  ledger.close()
   t.ok(used.size > 25, `${used.size} statements`)
   // A few rows each: one a segment of 64 MiB.
   const small = /SCAN (segments|idempotency USING COVERING INDEX)/
@@ -93,12 +93,12 @@ void t.test('what is looked for in the queue is found by an index of what it nam
     return [...used].map((sql) => planOf(db, sql))
   }
   const list = (filter: QueueFilter) => () => reading.list({ filter, cursor: null, limit: 10 })
-  const keys = (filter: QueueFilter) => () => reading.keys({ filter, states: [0, 1, 3, 4], limit: 10 })
+  const keys = (filter: QueueFilter) => () => reading.keys({ filter, states: [0, 1, 3, 4], limit: 10, afterKey: 0 })
   for (const [names, run, wanted] of [
     [
       'a page of the schedule',
       () => reading.schedule({ afterKey: 0, limit: 10 }),
-      /(r USING INDEX recipients_state.*){3}/,
+      /(recipients USING COVERING INDEX recipients_state.*){3}/,
     ],
     ['all', list({}), /^SEARCH r USING INTEGER PRIMARY KEY/],
     [
@@ -117,7 +117,8 @@ void t.test('what is looked for in the queue is found by an index of what it nam
   ] as const)
     for (const plan of plans(run)) {
       t.match(plan, wanted, names)
-      t.notMatch(plan, /SCAN/, names)
+      // What a window of the index gave is gone through; each step of that finds one row.
+      t.notMatch(plan.replace(/SCAN i/, ''), /SCAN/, names)
     }
 })
 

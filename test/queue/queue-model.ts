@@ -10,6 +10,7 @@ export type ModelRecipient = {
   attempts: number
   uncertain: number
   crashes: number
+  loneCrashes: number
   maybeDuplicate: boolean
   fence: number
 }
@@ -30,7 +31,7 @@ export class QueueModel {
       const state = suppressed ? 'suppressed' : notBeforeMs > nowMs ? 'scheduled' : 'ready'
       this.recipients.push({
         ...{ messageId, address, domain, priority, state, dueMs: suppressed ? null : notBeforeMs },
-        ...{ attempts: 0, uncertain: 0, crashes: 0, maybeDuplicate: false, fence: 0 },
+        ...{ attempts: 0, uncertain: 0, crashes: 0, loneCrashes: 0, maybeDuplicate: false, fence: 0 },
       })
     }
   }
@@ -60,6 +61,7 @@ export class QueueModel {
     go(one, to)
     one.dueMs = to === 'deferred' || to === 'ready' ? (dueMs ?? atMs) : null
     one.crashes = 0
+    one.loneCrashes = 0
     if (countsAsAttempt) one.attempts += 1
     if (ambiguous) {
       one.uncertain += 1
@@ -68,10 +70,18 @@ export class QueueModel {
   }
 
   crash(nowMs: number): void {
-    for (const one of this.recipients.filter(({ state }) => state === 'leased')) {
+    const leased = this.recipients.filter(({ state }) => state === 'leased')
+    const suspects = leased.filter(({ crashes }) => crashes >= 2)
+    const lone = leased.length === 1 ? leased[0] : suspects.length === 1 ? suspects[0] : undefined
+    for (const one of leased) {
       one.crashes += 1
+      if (one === lone) one.loneCrashes += 1
       one.maybeDuplicate = true
-      go(one, one.crashes >= 5 ? 'held' : 'ready')
+      go(one, one.loneCrashes >= 2 ? 'held' : 'ready')
+      if (one.state === 'held') {
+        one.crashes = 0
+        one.loneCrashes = 0
+      }
       one.dueMs = one.state === 'held' ? null : nowMs
     }
   }
@@ -120,7 +130,10 @@ export class QueueModel {
   }
 }
 
-export function line(messageId: string, one: Omit<ModelRecipient, 'messageId' | 'priority' | 'crashes' | 'fence'>) {
+export function line(
+  messageId: string,
+  one: Omit<ModelRecipient, 'messageId' | 'priority' | 'crashes' | 'loneCrashes' | 'fence'>,
+) {
   const { address, state, dueMs, attempts, uncertain, maybeDuplicate } = one
   const due = ['ready', 'scheduled', 'deferred'].includes(state) ? dueMs : '-'
   return `${messageId} ${address} ${state} due ${due} attempts ${attempts} uncertain ${uncertain} ${maybeDuplicate}`

@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, readdirSync, rmdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Sqlite from 'better-sqlite3'
 import t, { type Test } from 'tap'
@@ -118,6 +118,28 @@ void t.test('a commit that found no room leaves nothing, in files old and new', 
   await using opened = await openSqlite(disk.path, SETTINGS)
   await same(t, opened, [first, ...others])
   t.same(Object.keys(files(disk.path)), ['00000001.seg', '00000002.seg'])
+})
+
+void t.test('a next file that cannot be made fails what needed it, and nothing else', async (t) => {
+  const path = await directory(t)
+  const mails = Array.from({ length: 3 }, (_, i) => large(i))
+  const small = message()
+  const after = [large(4), large(5)]
+  {
+    await using opened = await openSqlite(path, SETTINGS)
+    await accept(opened, mails)
+    const inTheWay = join(path, 'segments', '00000002.seg')
+    mkdirSync(inTheWay)
+    for (let i = 0; i < 3; i++) await t.rejects(accept(opened, [large(9)]), { code: 'EISDIR' })
+    await accept(opened, [small])
+    await same(t, opened, [...mails, small])
+    t.equal(files(path)['00000001.seg'], 3 * (RECORD - 80))
+    rmdirSync(inTheWay)
+    await accept(opened, after)
+    await same(t, opened, after)
+  }
+  await using opened = await openSqlite(path, SETTINGS)
+  await same(t, opened, [...mails, small, ...after])
 })
 
 void t.test('a full file goes when the last of its messages is settled', async (t) => {

@@ -152,6 +152,26 @@ void t.test('after a restart everything that waits is offered, and what was leas
   t.same(await queue.claim('c.example'), [])
 })
 
+void t.test('the retention goes in small steps, and takes all that is old enough', async (t) => {
+  const { queue, clock, opened } = await open(t)
+  const suppressed = { reason: 'manual', detail: '' }
+  const crowd = Array.from({ length: 1500 }, (_, i) => ({
+    address: `u${i}@a.example`,
+    domain: 'a.example',
+    suppressed,
+  }))
+  for (let i = 0; i < 3; i++) await queue.accept(message([], { recipients: crowd }), [])
+  const young = message([], { acceptedMs: T0 + 1, recipients: crowd.slice(0, 1) })
+  await queue.accept(young, [])
+  t.same(await opened.store.retire(T0 + 1, 10), { removed: 1, more: true }, 'one step removes 2,000 recipients at most')
+  clock.jump(30 * DAY_MS + 1)
+  t.equal(await queue.runRetention(), 2)
+  t.ok(await queue.message(young.id))
+  clock.jump(1)
+  t.equal(await queue.runRetention(), 1)
+  t.same(await opened.countedStates(), {})
+})
+
 void t.test('too little free space: new mail is refused, and what is there goes on', async (t) => {
   const { queue, clock } = await open(t, undefined, { min_free_bytes: 1 })
   const mail = message()

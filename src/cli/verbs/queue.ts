@@ -117,13 +117,53 @@ function steer(action: 'hold' | 'release' | 'retry' | 'cancel', summary: string)
   }
 }
 
+const plainRelease = steer('release', 'Lets held mail go on')
+
+/** What a restore holds may have been delivered after the backup was made: counted first, then released by --yes. */
+const release: Command = {
+  ...plainRelease,
+  help: `${plainRelease.help} --restored: all that a restore holds; it counts first and releases with --yes.`,
+  options: {
+    ...plainRelease.options,
+    restored: { type: 'boolean', help: 'all that was held by relevo db restore' },
+    yes: { type: 'boolean', help: 'with --restored: release, do not only count' },
+  },
+  async run(invocation) {
+    const { args, out } = invocation
+    if (!args.flag('restored')) return await plainRelease.run(invocation)
+    if (args.operands.length > 0 || args.flag('all'))
+      throw usage('--restored goes with a filter, not with ids or --all', '--restored', 'queue release')
+    const api = await invocation.api()
+    const filter = { ...filterOf(invocation), restored: true }
+    const limit = 100_000
+    const steer = (dry: boolean) =>
+      api.post<{ count: number; more: boolean }>('/queue/steer', { action: 'release', filter, limit, dry_run: dry })
+    if (!args.flag('yes')) {
+      const { count, more } = await steer(true)
+      out.done(
+        `${more ? 'more than ' : ''}${count} recipients are held by a restore. What was delivered after the backup was made would be delivered again; relevo queue list --status held shows them, relevo queue cancel ends one. Release them with --yes`,
+        { action: 'release', count, more, dry_run: true },
+      )
+      return undefined
+    }
+    let count = 0
+    for (let more = true; more; ) {
+      const done = await steer(false)
+      count += done.count
+      more = done.more
+    }
+    out.done(`release: ${count} recipients done`, { action: 'release', count, more: false, dry_run: false })
+    return undefined
+  },
+}
+
 export const queue: Group = {
   summary: 'Lists and steers the mail that is kept.',
   commands: {
     list,
     show,
     hold: steer('hold', 'Holds mail back until it is released'),
-    release: steer('release', 'Lets held mail go on'),
+    release,
     retry: steer('retry', 'Tries waiting mail again now'),
     cancel: steer('cancel', 'Gives mail up without a try or a bounce'),
   },

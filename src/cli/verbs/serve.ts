@@ -1,12 +1,10 @@
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { EX, Fault, type Log, messageOf, openLog, systemClock } from '#base'
 import { ConfigFault } from '#config'
 import { loadFor } from '../load-config.ts'
+import { credentialFile } from '../master-key.ts'
 import type { Command, Invocation } from '../verb.ts'
 import { versionOfPackage } from '../version-of-package.ts'
 
-const CREDENTIAL = 'relevo-master-key'
 /** How long the end waits for whoever reads the log. */
 const LAST_LINES_MS = 1000
 
@@ -63,11 +61,6 @@ async function reload(
     const problems = error instanceof ConfigFault ? error.problems : [{ message: messageOf(error) }]
     log.error({ problems }, 'the new configuration is not used; the old one goes on')
   }
-}
-
-function credentialFile(directory: string | undefined): string | null {
-  const path = join(directory ?? '', CREDENTIAL)
-  return directory !== undefined && existsSync(path) ? path : null
 }
 
 /** A port that is taken or forbidden is the operator's matter, not a bug. */

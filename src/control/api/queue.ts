@@ -16,6 +16,7 @@ const Filter = {
   tag: Type.Optional(Type.String({ maxLength: 200 })),
   campaign: Type.Optional(Type.String({ maxLength: 200 })),
   message_id: Type.Optional(Type.String({ maxLength: 64 })),
+  restored: Type.Optional(Type.Boolean({ description: 'Held by a restore.' })),
   accepted_before: Type.Optional(Type.String({ maxLength: 40 })),
   accepted_after: Type.Optional(Type.String({ maxLength: 40 })),
 }
@@ -187,6 +188,7 @@ function filterOf(query: Static<typeof FilterObject>, identity: Identity): Queue
     ...(query.priority === undefined ? {} : { priority: query.priority as NonNullable<QueueFilter['priority']> }),
     ...(query.tag === undefined ? {} : { tag: query.tag }),
     ...(query.campaign === undefined ? {} : { campaign: query.campaign }),
+    ...(query.restored === true ? { restored: true as const } : {}),
     ...(query.message_id === undefined ? {} : { messageId: query.message_id }),
     ...(query.accepted_before === undefined
       ? {}

@@ -1,18 +1,20 @@
 import { crc32 } from 'node:zlib'
+import { EX, Fault } from '#base'
 import type { WorkerContext } from '#store'
-import {
-  type MessageView,
-  PRIORITIES,
-  type QueueCounts,
-  type QueueFilter,
-  type QueueRow,
-  type ScheduleRow,
-} from '../contract.ts'
+import type { MessageView, QueueCounts, QueueFilter, QueueRow, ScheduleRow } from '../contract.ts'
 import { STATES, stateNumber } from '../states.ts'
-import { type AttemptRow, attemptOf, headOf, type MessageRow, type RecipientRow, viewOf } from './rows.ts'
+import { Looking } from './looking.ts'
+import {
+  type AttemptRow,
+  attemptOf,
+  headOf,
+  isSound,
+  type MessageRow,
+  type RecipientRow,
+  scheduleRowOf,
+  viewOf,
+} from './rows.ts'
 import { readRecord } from './segments.ts'
-
-type Joined = RecipientRow & { m: string }
 
 /** States that the schedule is rebuilt from. */
 const WAITING = ['scheduled', 'ready', 'deferred'] as const
@@ -20,9 +22,11 @@ const WAITING = ['scheduled', 'ready', 'deferred'] as const
 /** What looks into the queue, in the reader thread. */
 export class QueueReading {
   readonly #context: WorkerContext
+  readonly #looking: Looking
 
   constructor(context: WorkerContext) {
     this.#context = context
+    this.#looking = new Looking(context)
   }
 
   /** The content, or why there is none. */
@@ -39,46 +43,57 @@ export class QueueReading {
     return { missing: 'unknown' }
   }
 
+  /**
+   * What waits, as the index of states has it, each row looked up and believed only when it says the same.
+   * @throws Fault damaged-store when the index and the rows do not agree: mail could be lost without a word
+   */
   schedule({ afterKey, limit }: { afterKey: number; limit: number }): ScheduleRow[] {
-    // Merged by SQLite as the index gives them: nothing is read but what is answered, however much is settled.
     const rows = this.#sql(
-      `${WAITING.map(
-        (state) =>
-          `SELECT r.key AS key, r.message, r.domain, r.due_ms, m.priority, m.expires_ms FROM recipients r JOIN messages m ON m.key = r.message
-           WHERE r.state = ${stateNumber(state)} AND r.key > @afterKey`,
-      ).join(' UNION ALL ')} ORDER BY key LIMIT @limit`,
-    ).all({ afterKey, limit }) as {
-      key: number
-      message: number
-      domain: string
-      due_ms: number
-      priority: number
+      `SELECT i.key AS index_key, i.state AS index_state, r.*, m.priority AS priority, m.expires_ms AS expires_ms
+       FROM (${WAITING.map(
+         (state) =>
+           `SELECT key, ${stateNumber(state)} AS state FROM recipients WHERE state = ${stateNumber(state)} AND key > @afterKey`,
+       ).join(' UNION ALL ')} ORDER BY key LIMIT @limit) i
+       LEFT JOIN recipients r ON r.key = i.key LEFT JOIN messages m ON m.key = r.message`,
+    ).all({ afterKey, limit }) as (RecipientRow & {
+      index_key: number
+      index_state: number
+      priority: number | null
       expires_ms: number
+    })[]
+    return rows.map((row) => {
+      if (row.state !== row.index_state || row.priority === null)
+        throw disagrees(`recipient ${row.index_key} is not what the index of states says`)
+      // What was altered is offered at once: the lease finds it and holds it.
+      return scheduleRowOf(
+        row,
+        { priority: row.priority, expires_ms: row.expires_ms },
+        isSound(row) ? (row.due_ms ?? 0) : 0,
+      )
+    })
+  }
+
+  /** @throws Fault damaged-store when the index of states has another number of recipients in a state than was counted */
+  verify(): void {
+    const counted = this.counts()
+    const indexed = this.#sql('SELECT state, count(*) AS n FROM recipients GROUP BY state').all() as {
+      state: number
+      n: number
     }[]
-    return rows.map((row) => ({
-      key: row.key,
-      messageKey: row.message,
-      domain: row.domain,
-      priority: PRIORITIES[row.priority]!,
-      dueMs: row.due_ms,
-      expiresMs: row.expires_ms,
-    }))
+    const found = new Map(indexed.map(({ state, n }) => [STATES[state], n]))
+    for (const state of STATES) {
+      const n = found.get(state) ?? 0
+      if (n !== counted[state]) throw disagrees(`${n} recipients are ${state}, and ${counted[state]} were counted`)
+    }
+    if (found.has(undefined)) throw disagrees('recipients are in a state that there is not')
   }
 
   /** The keys that a filter means, oldest first. */
-  keys({ filter, limit, states }: { filter: QueueFilter; limit: number; states: readonly number[] }): number[] {
-    const { where, values, state: column } = conditions(filter)
-    const wanted =
-      filter.states === undefined ? states : states.filter((state) => filter.states!.includes(STATES[state]!))
-    if (wanted.length === 0) return []
-    const found = wanted.flatMap((state) =>
-      (
-        this.#sql(
-          `SELECT r.key FROM recipients r JOIN messages m ON m.key = r.message WHERE ${column} = ${state} ${where} ORDER BY r.key LIMIT ?`,
-        ).all(...values, limit) as { key: number }[]
-      ).map((row) => row.key),
-    )
-    return found.sort((a, b) => a - b).slice(0, limit)
+  keys(args: { filter: QueueFilter; limit: number; states: readonly number[]; afterKey: number }): {
+    keys: number[]
+    next: number | null
+  } {
+    return this.#looking.after(args.filter, args.states, args.afterKey, args.limit)
   }
 
   message({ messageId }: { messageId: string }): MessageView | null {
@@ -105,29 +120,14 @@ export class QueueReading {
     return row === undefined ? null : this.#row(row)
   }
 
-  /** Newest first. The cursor is the key of the last row of the page before. */
+  /** Newest first. The cursor is the key that the page before reached. */
   list({ filter, cursor, limit }: { filter: QueueFilter; cursor: string | null; limit: number }): {
     rows: QueueRow[]
     next: string | null
   } {
-    const { where, values, state: column } = conditions(filter)
     const before = cursor === null ? Number.MAX_SAFE_INTEGER : Number(cursor)
-    const states = filter.states?.map(stateNumber)
-    // One look-up a state uses the index of that state; merged by key afterwards.
-    const selections = states === undefined ? [''] : states.map((state) => `AND ${column} = ${state}`)
-    const found = selections
-      .flatMap(
-        (state) =>
-          this.#sql(
-            `SELECT r.* FROM recipients r JOIN messages m ON m.key = r.message WHERE r.key < ? ${state} ${where} ORDER BY r.key DESC LIMIT ?`,
-          ).all(before, ...values, limit + 1) as Joined[],
-      )
-      .sort((a, b) => b.key - a.key)
-    const rows = found.slice(0, limit)
-    return {
-      rows: rows.map((row) => this.#row(row)),
-      next: found.length > limit ? String(rows.at(-1)!.key) : null,
-    }
+    const { rows, next } = this.#looking.before(filter, before, limit)
+    return { rows: rows.map((row) => this.#row(row)), next: next === null ? null : String(next) }
   }
 
   counts(): QueueCounts {
@@ -161,25 +161,12 @@ export class QueueReading {
   }
 }
 
-/** `state`: how to say the state, so that what names fewer recipients is looked up first. */
-function conditions(filter: QueueFilter): { where: string; values: (string | number)[]; state: string } {
-  const parts: string[] = []
-  const values: (string | number)[] = []
-  const add = (sql: string, value: string | number | undefined): void => {
-    if (value === undefined) return
-    parts.push(sql)
-    values.push(value)
-  }
-  add('AND m.id = ?', filter.messageId)
-  add('AND r.address = ?', filter.recipient)
-  add('AND r.domain = ?', filter.domain)
-  add('AND m.sending_domain = ?', filter.sendingDomain)
-  add('AND m.priority = ?', filter.priority === undefined ? undefined : PRIORITIES.indexOf(filter.priority))
-  add('AND EXISTS (SELECT 1 FROM json_each(m.tags) WHERE value = ?)', filter.tag)
-  add('AND m.campaign = ?', filter.campaign)
-  add('AND m.accepted_ms < ?', filter.acceptedBeforeMs)
-  add('AND m.accepted_ms > ?', filter.acceptedAfterMs)
-  const { messageId, recipient, domain } = filter
-  const state = (messageId ?? recipient ?? domain) === undefined ? 'r.state' : '+r.state'
-  return { where: parts.join(' '), values, state }
+function disagrees(what: string): Fault {
+  return new Fault(`the store is damaged: ${what}`, {
+    code: 'damaged-store',
+    field: 'data_dir',
+    remedy:
+      'Restore the whole data_dir from a backup, or run relevo db accept-loss, which sets aside what cannot be believed; relevo db check tells more.',
+    exitCode: EX.DATAERR,
+  })
 }

@@ -6,6 +6,7 @@ import {
   type Notify,
   PRIORITIES,
   type RecipientView,
+  type ScheduleRow,
 } from '../contract.ts'
 import { stateOf } from '../states.ts'
 
@@ -36,6 +37,8 @@ export type MessageRow = {
   size: number
   checksum: number
   row_checksum: number
+  /** What the checksum is made of: 0 as in the first version of the tables, 1 everything below that must not change. */
+  checksum_form: number
   segment: number | null
   segment_offset: number | null
   has_content: number
@@ -51,12 +54,15 @@ export type RecipientRow = {
   original_recipient: string | null
   notify: string | null
   row_checksum: number
+  checksum_form: number
   state: number
   reason: string
   due_ms: number | null
   attempts: number
   uncertain: number
+  /** Ends of the process with it leased, in a row; those with it alone leased, or the only suspect. */
   crashes: number
+  lone_crashes: number
   maybe_duplicate: number
   fence: number
   lease_owner: string | null
@@ -82,30 +88,101 @@ export type AttemptRow = {
   transcript: string | null
 }
 
+/** Leased in so many crashes it may be their cause: from then on it is offered apart from others like it. */
+export const SUSPECT_CRASHES = 2
+
+type MessageFields = Pick<
+  MessageRow,
+  | 'checksum_form'
+  | 'id'
+  | 'accepted_ms'
+  | 'expires_ms'
+  | 'reverse_path'
+  | 'sending_domain'
+  | 'header_from'
+  | 'message_id_header'
+  | 'subject'
+  | 'priority'
+  | 'sandbox'
+  | 'smtp_utf8'
+  | 'envelope_id'
+  | 'ret'
+  | 'submitter'
+  | 'tags'
+  | 'metadata'
+  | 'category'
+  | 'campaign'
+  | 'route'
+  | 'size'
+  | 'checksum'
+  | 'tls'
+>
+
 /** Over what a message's row must not have lost or changed before it is sent. */
-export function messageChecksum(row: {
-  readonly id: string
-  readonly reverse_path: string
-  readonly sending_domain: string
-  readonly expires_ms: number
-  readonly sandbox: number
-  readonly size: number
-  readonly checksum: number
-  readonly tls: string | null
-}): number {
-  const fields = [row.id, row.reverse_path, row.sending_domain, row.expires_ms, row.sandbox, row.size, row.checksum]
-  // Rows of before this column keep their sum.
-  return crc32((row.tls === null ? fields : [...fields, row.tls]).join('\0'))
+export function messageChecksum(row: MessageFields): number {
+  if (row.checksum_form === 0) {
+    const fields = [row.id, row.reverse_path, row.sending_domain, row.expires_ms, row.sandbox, row.size, row.checksum]
+    return checksumOf(row.tls === null ? fields : [...fields, row.tls])
+  }
+  return checksumOf([
+    ...[row.id, row.accepted_ms, row.expires_ms, row.reverse_path, row.sending_domain, row.header_from],
+    ...[row.message_id_header, row.subject, row.priority, row.sandbox, row.smtp_utf8, row.envelope_id ?? ABSENT],
+    ...[row.ret ?? ABSENT, row.submitter, row.tags, row.metadata, row.category ?? ABSENT, row.campaign ?? ABSENT],
+    ...[row.route ?? ABSENT, row.size, row.checksum, row.tls ?? ABSENT],
+  ])
 }
 
-export function recipientChecksum(row: {
-  readonly message: number
-  readonly address: string
-  readonly domain: string
-  readonly original_recipient: string | null
-  readonly notify: string | null
-}): number {
-  return crc32([row.message, row.address, row.domain, row.original_recipient, row.notify].join('\0'))
+type RecipientFields = Pick<
+  RecipientRow,
+  | 'checksum_form'
+  | 'message'
+  | 'address'
+  | 'domain'
+  | 'original_recipient'
+  | 'notify'
+  | 'state'
+  | 'due_ms'
+  | 'attempts'
+  | 'uncertain'
+  | 'maybe_duplicate'
+>
+
+/** Over where a recipient stands too: one that was turned into a settled one would be lost, the other way round sent twice. */
+export function recipientChecksum(row: RecipientFields): number {
+  if (row.checksum_form === 0)
+    return checksumOf([row.message, row.address, row.domain, row.original_recipient, row.notify])
+  return checksumOf([
+    ...[row.message, row.address, row.domain, row.original_recipient ?? ABSENT, row.notify ?? ABSENT],
+    ...[row.state, row.due_ms, row.attempts, row.uncertain, row.maybe_duplicate],
+  ])
+}
+
+export function isSound(row: RecipientRow): boolean {
+  return recipientChecksum(row) === row.row_checksum
+}
+
+export function isSoundMessage(row: MessageRow): boolean {
+  return messageChecksum(row) === row.row_checksum
+}
+
+/** Nothing is not the same as an empty text. */
+const ABSENT = '\x01'
+
+function checksumOf(fields: readonly (string | number | null)[]): number {
+  return crc32(fields.join('\0'))
+}
+
+export function scheduleRowOf(
+  row: RecipientRow,
+  message: Pick<MessageRow, 'priority' | 'expires_ms'>,
+  dueMs: number,
+): ScheduleRow {
+  return {
+    ...{ key: row.key, messageKey: row.message, domain: row.domain, priority: PRIORITIES[message.priority]!, dueMs },
+    expiresMs: message.expires_ms,
+    ...(stateOf(row.state) === 'scheduled' ? { appointed: true as const } : {}),
+    ...(row.crashes >= SUSPECT_CRASHES ? { suspect: true as const } : {}),
+  }
 }
 
 export function headOf(row: MessageRow): MessageHead {

@@ -27,8 +27,13 @@ export type Place = { readonly segment: number; readonly offset: number }
 /** `bytes` of the file, `live_bytes` of them in the `live_count` records whose content is still needed; `closed`: 0 appended to, 1 full, 2 left as it is. */
 type Row = { id: number; bytes: number; live_bytes: number; live_count: number; closed: number }
 
+/** Within the data directory. */
+export function segmentName(segment: number): string {
+  return `segments/${String(segment).padStart(8, '0')}.seg`
+}
+
 export function segmentPath(directory: string, segment: number): string {
-  return join(directory, 'segments', `${String(segment).padStart(8, '0')}.seg`)
+  return join(directory, segmentName(segment))
 }
 
 /** The writing side, in the writer thread. */
@@ -36,12 +41,16 @@ export class SegmentWriter {
   readonly #context: WorkerContext
   readonly #directory: string
   readonly #limitBytes: number
+  /** Kept open, so that a commit never lacks a descriptor. */
+  readonly #folderFd: number
   #fd = -1
   #active = 0
   /** Where the next record goes, and where the batch began. */
   #end = 0
   #committedEnd = 0
   #committedActive = 0
+  /** Stays open until the batch that went on to another file is kept: a rollback must not need to open one. */
+  #committedFd = -1
   #dirty = false
   #namesDirty = false
   #doomed: number[] = []
@@ -50,12 +59,13 @@ export class SegmentWriter {
     this.#context = context
     this.#directory = context.directory
     this.#limitBytes = limitBytes
-    mkdirSync(join(context.directory, 'segments'), { recursive: true, mode: 0o700 })
+    const folder = join(context.directory, 'segments')
+    if (mkdirSync(folder, { recursive: true, mode: 0o700 }) !== undefined) syncFolder(context.directory)
+    this.#folderFd = openSync(folder, 'r')
     this.#removeStrays()
     const last = context.statement('SELECT * FROM segments ORDER BY id DESC LIMIT 1').get() as Row | undefined
     if (last !== undefined && last.closed === 0) this.#reopen(last)
-    this.#committedActive = this.#active
-    this.#committedEnd = this.#end
+    this.#remember()
   }
 
   append(messageKey: number, content: Uint8Array, checksum: number): Place {
@@ -104,18 +114,14 @@ export class SegmentWriter {
 
   beforeCommit(): void {
     if (this.#dirty) fdatasyncSync(this.#fd)
-    if (this.#namesDirty) {
-      const fd = openSync(join(this.#directory, 'segments'), 'r')
-      fsyncSync(fd)
-      closeSync(fd)
-    }
+    if (this.#namesDirty) fsyncSync(this.#folderFd)
   }
 
   afterCommit(): void {
     this.#dirty = false
     this.#namesDirty = false
-    this.#committedActive = this.#active
-    this.#committedEnd = this.#end
+    if (this.#committedFd >= 0 && this.#committedFd !== this.#fd) closeSync(this.#committedFd)
+    this.#remember()
     const doomed = this.#doomed
     this.#doomed = []
     for (const segment of doomed) removeFile(segmentPath(this.#directory, segment))
@@ -124,13 +130,10 @@ export class SegmentWriter {
   /** Goes back to where the batch began, so that what never was committed leaves no trace. */
   afterRollback(): void {
     this.#doomed = []
-    if (this.#active !== this.#committedActive) {
-      closeSync(this.#fd)
-      this.#fd = -1
-      for (let made = this.#active; made > this.#committedActive; made--) removeFile(segmentPath(this.#directory, made))
-      this.#active = this.#committedActive
-      if (this.#active > 0) this.#fd = openExisting(segmentPath(this.#directory, this.#active), 'r+')
-    }
+    for (let made = this.#active; made > this.#committedActive; made--) removeFile(segmentPath(this.#directory, made))
+    if (this.#fd >= 0 && this.#fd !== this.#committedFd) closeSync(this.#fd)
+    this.#fd = this.#committedFd
+    this.#active = this.#committedActive
     this.#end = this.#committedEnd
     if (this.#fd >= 0) ftruncateSync(this.#fd, this.#end)
     this.#dirty = false
@@ -138,7 +141,15 @@ export class SegmentWriter {
   }
 
   close(): void {
-    if (this.#fd >= 0) closeSync(this.#fd)
+    closeSync(this.#folderFd)
+    if (this.#committedFd >= 0) closeSync(this.#committedFd)
+    if (this.#fd >= 0 && this.#fd !== this.#committedFd) closeSync(this.#fd)
+  }
+
+  #remember(): void {
+    this.#committedActive = this.#active
+    this.#committedEnd = this.#end
+    this.#committedFd = this.#fd
   }
 
   #write(bytes: Uint8Array): void {
@@ -152,7 +163,8 @@ export class SegmentWriter {
     const { statement } = this.#context
     if (this.#fd >= 0) {
       if (this.#dirty) fdatasyncSync(this.#fd)
-      closeSync(this.#fd)
+      if (this.#fd !== this.#committedFd) closeSync(this.#fd)
+      this.#fd = -1
     }
     if (this.#active > 0) this.#closeRow(this.#active)
     const { last } = statement('SELECT coalesce(max(id), 0) AS last FROM segments').get() as { last: number }
@@ -209,6 +221,13 @@ export function readRecord(directory: string, place: Place, bytes: number, check
   const content = record.subarray(HEADER_BYTES)
   if (record.readUInt32BE(0) !== MAGIC || record.readUInt32BE(4) !== bytes) return null
   return record.readUInt32BE(8) === checksum && crc32(content) === checksum ? content : null
+}
+
+/** Makes the names in a folder durable. */
+function syncFolder(path: string): void {
+  const fd = openSync(path, 'r')
+  fsyncSync(fd)
+  closeSync(fd)
 }
 
 /** -1 when there is no such file. */

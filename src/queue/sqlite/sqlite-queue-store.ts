@@ -13,6 +13,7 @@ import {
   type ScheduleRow,
   type Settlement,
   type Steer,
+  UnreadableContent,
 } from '../contract.ts'
 import { canMove, STATES, stateNumber } from '../states.ts'
 import { migrations } from './schema.ts'
@@ -23,7 +24,7 @@ export function queueWorker(config: Config['queue']): StoreModule {
     name: 'queue',
     url: new URL('./worker.ts', import.meta.url),
     migrations,
-    startReads: ['queue.schedule'],
+    startReads: ['queue.schedule', 'queue.verify'],
     settings: {
       inlineMaxBytes: config.inline_max_bytes,
       segmentBytes: config.segment_bytes,
@@ -32,7 +33,11 @@ export function queueWorker(config: Config['queue']): StoreModule {
   }
 }
 
+/** Recipients steered in one transaction. */
+const STEER_STEP = 500
 const COMPACT_STEP_BYTES = 4_194_304
+/** Of the machine, not of what is kept. */
+const READ_ERRORS = /^(E[A-Z]+|SQLITE_(IOERR|CANTOPEN|BUSY|NOMEM))/
 
 /** `QueueStore` on the embedded SQLite file. */
 export class SqliteQueueStore implements QueueStore {
@@ -61,9 +66,13 @@ export class SqliteQueueStore implements QueueStore {
   }
 
   async content(messageId: string): Promise<Buffer> {
-    const answer = await this.#database.read<{ content: Uint8Array } | { missing: string }>('queue.content', {
-      messageId,
-    })
+    const answer = await this.#database
+      .read<{ content: Uint8Array } | { missing: string }>('queue.content', { messageId })
+      .catch((error: unknown) => {
+        throw READ_ERRORS.test((error as { code?: string }).code ?? '')
+          ? new UnreadableContent(messageId, error)
+          : error
+      })
     if ('missing' in answer) throw new DamagedContent(messageId)
     const { buffer, byteOffset, byteLength } = answer.content
     return Buffer.from(buffer, byteOffset, byteLength)
@@ -71,6 +80,10 @@ export class SqliteQueueStore implements QueueStore {
 
   reclaim(owner: string | null, nowMs: number): Promise<readonly ScheduleRow[]> {
     return this.#database.write('queue.reclaim', { owner, nowMs })
+  }
+
+  verify(): Promise<void> {
+    return this.#database.read('queue.verify', null)
   }
 
   schedule(afterKey: number, limit: number): Promise<readonly ScheduleRow[]> {
@@ -84,19 +97,33 @@ export class SqliteQueueStore implements QueueStore {
     nowMs: number,
     options: { readonly dryRun: boolean; readonly limit: number },
   ) {
-    const keys = await this.#database.read<number[]>('queue.keys', {
-      filter,
-      states: statesFor(action),
-      limit: options.limit + 1,
-    })
-    const more = keys.length > options.limit
-    const wanted = keys.slice(0, options.limit)
+    const { keys: wanted, more } = await this.#find(action, filter, options.limit)
     if (options.dryRun) return { count: wanted.length, due: [], gone: [], done: [], more }
-    const done = await this.#database.write<{ count: number; due: ScheduleRow[]; gone: number[]; done: string[] }>(
-      'queue.steer',
-      { action, keys: wanted, reason, nowMs },
-    )
-    return { ...done, more }
+    const sum = { count: 0, due: [] as ScheduleRow[], gone: [] as number[], done: [] as string[], more }
+    // In steps, so that mail that comes in meanwhile waits for one of them and not for all.
+    for (let at = 0; at < wanted.length; at += STEER_STEP) {
+      const done = await this.#database.write<typeof sum>('queue.steer', {
+        ...{ action, keys: wanted.slice(at, at + STEER_STEP), reason, nowMs },
+      })
+      sum.count += done.count
+      sum.due.push(...done.due)
+      sum.gone.push(...done.gone)
+      sum.done.push(...done.done)
+    }
+    return sum
+  }
+
+  async #find(action: Steer, filter: QueueFilter, limit: number): Promise<{ keys: number[]; more: boolean }> {
+    const keys: number[] = []
+    let afterKey: number | null = 0
+    while (afterKey !== null && keys.length <= limit) {
+      const found: { keys: number[]; next: number | null } = await this.#database.read('queue.keys', {
+        ...{ filter, states: statesFor(action), afterKey, limit: limit + 1 - keys.length },
+      })
+      keys.push(...found.keys)
+      afterKey = found.next
+    }
+    return { keys: keys.slice(0, limit), more: keys.length > limit }
   }
 
   message(messageId: string): Promise<MessageView | null> {
@@ -127,7 +154,7 @@ export class SqliteQueueStore implements QueueStore {
     return this.#database.read('queue.counts', null)
   }
 
-  async retire(settledBeforeMs: number, limit: number): Promise<number> {
+  async retire(settledBeforeMs: number, limit: number): Promise<{ readonly removed: number; readonly more: boolean }> {
     return this.#database.write('queue.retire', { beforeMs: settledBeforeMs, limit })
   }
 

@@ -10,6 +10,7 @@ const open: WorkerModuleFactory = (context) => {
       ops: {
         'queue.content': (args) => reading.content(args),
         'queue.schedule': (args) => reading.schedule(args),
+        'queue.verify': () => reading.verify(),
         'queue.keys': (args) => reading.keys(args),
         'queue.message': (args) => reading.message(args),
         'queue.recipient': (args) => reading.recipient(args),
@@ -18,26 +19,26 @@ const open: WorkerModuleFactory = (context) => {
       },
     }
   }
-  const writing = new QueueWriting(context)
+  const { ledger, accepting, leasing, settling, steering, clearing } = new QueueWriting(context)
   return {
     ops: {
-      'queue.accept': (args) => writing.accept(args),
-      'queue.lease': (args) => writing.lease(args),
-      'queue.settle': (args) => writing.settle(args),
-      'queue.reclaim': (args) => writing.reclaim(args),
-      'queue.steer': (args) => writing.steer(args),
-      'queue.note': (args) => writing.note(args),
-      'queue.hold-damaged': (args) => writing.holdDamaged(args),
-      'queue.retire': (args) => writing.retire(args),
-      'queue.forget-keys': (args) => writing.forgetKeys(args),
-      'queue.forget-events': (args) => writing.forgetEvents(args),
-      'queue.reclaim-space': (args) => writing.reclaimSpace(args),
+      'queue.accept': (args) => accepting.accept(args),
+      'queue.lease': (args) => leasing.lease(args),
+      'queue.settle': (args) => settling.settle(args),
+      'queue.reclaim': (args) => leasing.reclaim(args),
+      'queue.steer': (args) => steering.steer(args),
+      'queue.note': (args) => settling.note(args),
+      'queue.hold-damaged': (args) => steering.holdDamaged(args),
+      'queue.retire': (args) => clearing.retire(args),
+      'queue.forget-keys': (args) => clearing.forgetKeys(args),
+      'queue.forget-events': (args) => clearing.forgetEvents(args),
+      'queue.reclaim-space': (args) => clearing.reclaimSpace(args),
     },
-    reads: { 'queue.schedule': (args) => reading.schedule(args) },
-    beforeCommit: () => writing.beforeCommit(),
-    afterCommit: () => writing.afterCommit(),
-    afterRollback: () => writing.afterRollback(),
-    close: () => writing.close(),
+    reads: { 'queue.schedule': (args) => reading.schedule(args), 'queue.verify': () => reading.verify() },
+    beforeCommit: () => ledger.beforeCommit(),
+    afterCommit: () => ledger.afterCommit(),
+    afterRollback: () => ledger.afterRollback(),
+    close: () => ledger.close(),
   }
 }
 

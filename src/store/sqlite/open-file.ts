@@ -21,6 +21,8 @@ export const COUNTER = 'relevo.commits'
 export const LOCK = 'relevo.lock'
 export const PID = 'relevo.pid'
 export const SEGMENTS = 'segments'
+/** Where a backup is made ready; its files move into place at the end. */
+export const RESTORING = 'restoring'
 
 const MAGIC = 'SQLite format 3\0'
 /** Up to this size the whole file is checked at start; above, `relevo db check` does it. */
@@ -72,7 +74,7 @@ export function openFile(
 }
 
 /** An exclusive lock of the operating system, so that it is gone with the process however that ends. */
-function takeLock(directory: string): Sqlite.Database {
+export function takeLock(directory: string): Sqlite.Database {
   const path = join(directory, LOCK)
   let lock: Sqlite.Database | undefined
   try {
@@ -113,6 +115,13 @@ function isFresh(directory: string, acceptLoss: boolean): boolean {
   const counterPath = join(directory, COUNTER)
   const bytes = existsSync(path) ? statSync(path).size : -1
   if (bytes <= 0) {
+    if (existsSync(join(directory, RESTORING)))
+      throw new Fault(`a restore into ${directory} was broken off`, {
+        code: 'damaged-store',
+        field: 'data_dir',
+        remedy: 'Run relevo db restore again; what it left is replaced.',
+        exitCode: EX.DATAERR,
+      })
     const answered = existsSync(counterPath) && CommitCounter.read(counterPath) !== 0
     const segments = join(directory, SEGMENTS)
     const bodiesThere = existsSync(segments) && readdirSync(segments).length > 0
