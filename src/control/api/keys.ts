@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import { type Static, Type } from 'typebox'
-import { Fault } from '#base'
+import type { Static } from 'typebox'
+import { Fault, Type } from '#base'
 import type { KeyKeeper } from '#store'
 import type { Audit } from '../audit.ts'
 
