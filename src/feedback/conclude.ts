@@ -177,7 +177,8 @@ function refused(
   }
   return ended(parts, claim, recipient, context, {
     to: 'bounced',
-    reason: classified.class === 'unclassified' ? result.reason : classified.class,
+    // What we found ourselves has its own name already.
+    reason: classified.class === 'unclassified' || result.detail !== undefined ? result.reason : classified.class,
     status: result.status,
     diagnostic: diagnosticOf(result),
     classified,

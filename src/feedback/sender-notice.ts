@@ -24,8 +24,9 @@ const SUBJECTS = {
 export function makeSenderNotice(parts: SenderNoticeParts): (notice: Notice) => Promise<NewMessage | null> {
   return async function noticeOf(notice) {
     const { message, recipient, action, nowMs } = notice
+    const required = message.tls === 'required'
     // RFC 5321 §4.5.5: never about mail with the null reverse-path.
-    if (message.reversePath === '' || !isWanted(parts.policy, action, recipient.notify)) return null
+    if (message.reversePath === '' || !isWanted(parts.policy, action, recipient.notify, required)) return null
     const sender = parseAddress(message.reversePath)
     if (!sender.ok) return null
     const content = await parts.content(message.id).catch(() => null)
@@ -39,7 +40,8 @@ export function makeSenderNotice(parts: SenderNoticeParts): (notice: Notice) => 
       arrivalMs: message.acceptedMs,
       originalHeader: content === null ? null : splitMessage(content).header,
       // RFC 3461 §4.3: RET is about failures; nobody is sent all of a message that arrived.
-      originalContent: message.ret === 'full' && action === 'failed' ? content : null,
+      // Of a message that asks for REQUIRETLS nothing but the header goes back, whatever RET says (RFC 8689 §5).
+      originalContent: message.ret === 'full' && action === 'failed' && !required ? content : null,
       originalSubject: message.subject,
       recipients: [
         {
@@ -67,6 +69,7 @@ export function makeSenderNotice(parts: SenderNoticeParts): (notice: Notice) => 
       sandbox: message.sandbox,
       expiresMs: nowMs + parts.lifetimeMs,
       smtpUtf8: sender.value.utf8,
+      ...(required ? { tls: 'required' } : {}),
       submitter: 'system',
       tags: [],
       metadata: {},
@@ -86,12 +89,16 @@ const ASKED = {
   expanded: 'success',
 } as const satisfies Record<Notice['action'], string>
 
-/** RFC 3461 §4.1: of success and delay only who asked for it is told here; of failure by the policy where nobody said. */
+/**
+ * RFC 3461 §4.1: of success and delay only who asked for it is told here; of failure by the policy where nobody said, and always
+ * where REQUIRETLS was asked for (RFC 8689 §4.2.1).
+ */
 function isWanted(
   policy: Config['delivery']['dsn'],
   action: Notice['action'],
   notify: readonly string[] | null,
+  required: boolean,
 ): boolean {
   if (policy === 'never') return false
-  return notify === null ? action === 'failed' && policy === 'failure' : notify.includes(ASKED[action])
+  return notify === null ? action === 'failed' && (policy === 'failure' || required) : notify.includes(ASKED[action])
 }

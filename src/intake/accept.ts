@@ -38,6 +38,8 @@ export type Submission = {
   readonly content: Buffer
   readonly submitter: Submitter
   readonly smtpUtf8: boolean
+  /** REQUIRETLS (RFC 8689) was asked for. */
+  readonly requireTls?: boolean
   readonly envelopeId?: string
   readonly ret?: 'full' | 'hdrs'
   readonly client: CompleteOptions['client']
@@ -286,6 +288,8 @@ export class Acceptor {
         ...(notBeforeMs === null ? {} : { notBeforeMs }),
         expiresMs: settings.expiresMs ?? (notBeforeMs ?? nowMs) + this.#options.lifetimeMs,
         smtpUtf8: submission.smtpUtf8,
+        // RFC 8689 §4.1: of both, REQUIRETLS holds.
+        ...(submission.requireTls === true ? { tls: 'required' } : completed.tlsOptional ? { tls: 'optional' } : {}),
         ...(submission.envelopeId === undefined ? {} : { envelopeId: submission.envelopeId }),
         ...(submission.ret === undefined ? {} : { ret: submission.ret }),
         submitter: submitter.name,

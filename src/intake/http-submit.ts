@@ -121,6 +121,7 @@ async function submit(
     content: composition.content,
     submitter,
     smtpUtf8: composition.smtpUtf8,
+    requireTls: body.require_tls === true,
     client: { address, name: null, helo: `[${address}]` },
     protocol: 'HTTP',
     settings: {

@@ -80,6 +80,7 @@ export class InboundServer implements AsyncDisposable {
           hostname,
           handler,
           loginNeeded: false,
+          offersRequireTls: false,
           maxMessageBytes: settings.max_message_bytes,
           maxRecipients: MAX_RECIPIENTS,
           maxErrors: MAX_ERRORS,

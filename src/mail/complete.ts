@@ -61,6 +61,7 @@ export function completeMessage(raw: Buffer, options: CompleteOptions): Result<C
   const singles = new Map<string, HeaderField>()
   let controls: HeaderField[] | null = null
   let receivedCount = 1
+  const tlsRequired: string[] = []
   for (const [index, field] of all.entries()) {
     if (field.name === '') {
       if (index === 0 && field.raw.toString('latin1', 0, 5) === 'From ') continue // the first line of an mbox file
@@ -78,6 +79,7 @@ export function completeMessage(raw: Buffer, options: CompleteOptions): Result<C
     if (field.name === 'received') receivedCount++
     const tidy = tidyField(field, options.smtpUtf8)
     if (!tidy.ok) return tidy
+    if (field.name === 'tls-required') tlsRequired.push(fieldValue(tidy.value).toLowerCase())
     if (SINGLE.has(field.name)) {
       const before = singles.get(field.name)
       if (before !== undefined) {
@@ -124,6 +126,8 @@ export function completeMessage(raw: Buffer, options: CompleteOptions): Result<C
     headerFrom: from.value,
     subject: readSubject(singles.get('subject')),
     receivedCount,
+    // Said more than once it is no clear word: then nothing is made weaker for it.
+    tlsOptional: tlsRequired.length === 1 && tlsRequired[0] === 'no',
   })
 }
 

@@ -45,6 +45,8 @@ export type CompletedMessage = {
   readonly subject: string
   /** Received fields in `content`, ours included. */
   readonly receivedCount: number
+  /** `TLS-Required: No` (RFC 8689 §3): the mail matters more than the policy of the recipient's domain. */
+  readonly tlsOptional: boolean
 }
 
 /** Why a message cannot be taken; `field` is the header field at fault. */

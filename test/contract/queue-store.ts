@@ -60,6 +60,7 @@ export async function queueStoreSuite(t: Test, driver: QueueDriver): Promise<voi
         category: 'news',
         route: 'relay',
         smtpUtf8: true,
+        tls: 'required',
         recipients: [
           {
             address: 'one@a.example',

@@ -220,6 +220,7 @@ function headView(message: QueueRow | Omit<QueueRow, 'recipient'>) {
     size_bytes: message.size,
     priority: message.priority,
     sandbox: message.sandbox,
+    tls: message.tls,
     submitter: message.submitter,
     tags: message.tags,
     category: message.category,

@@ -55,6 +55,9 @@ export const QueueRequest = Type.Object(
     metadata: Type.Optional(
       Type.Record(Type.String(), Type.String({ maxLength: 1024 }), { description: 'Given back with each event.' }),
     ),
+    require_tls: Type.Optional(
+      Type.Boolean({ description: 'REQUIRETLS (RFC 8689): verified TLS at every hop, or the message comes back.' }),
+    ),
     provider_preference: Type.Optional(text('Name of the provider to use when it can.', 128)),
   },
   { additionalProperties: false },

@@ -2,12 +2,14 @@ import { type Address, parsePath } from '#mail'
 import type { Notify } from '#queue'
 import type { Reply } from './reply.ts'
 
-/** MAIL as it was said (RFC 5321 §4.1.1.2, RFC 1870, RFC 6152, RFC 6531, RFC 3461). */
+/** MAIL as it was said (RFC 5321 §4.1.1.2, RFC 1870, RFC 6152, RFC 6531, RFC 3461, RFC 8689). */
 export type MailCommand = {
   readonly reversePath: Address | null
   /** SIZE, 0 when not given. */
   readonly declaredBytes: number
   readonly smtpUtf8: boolean
+  /** REQUIRETLS. */
+  readonly requireTls?: true
   readonly ret?: 'full' | 'hdrs'
   readonly envelopeId?: string
 }
@@ -33,7 +35,10 @@ const MAX_ORCPT = 500
 
 const refuse = (code: number, text: string) => ({ ok: false as const, reply: { code, text } })
 
-export function readMail(line: string, maxBytes: number): Parsed<MailCommand> {
+/** Whether REQUIRETLS may be asked for: it is offered, it would be over TLS, or it is not known here at all. */
+export type RequireTlsOffer = 'offered' | 'over-tls-only' | 'unknown'
+
+export function readMail(line: string, maxBytes: number, requireTls: RequireTlsOffer): Parsed<MailCommand> {
   const split = splitPath(line, 'MAIL FROM:', '5.1.7')
   if (!split.ok) return split
   const path = parsePath(split.value.path)
@@ -56,6 +61,14 @@ export function readMail(line: string, maxBytes: number): Parsed<MailCommand> {
         break
       case 'SMTPUTF8':
         if (value !== null) return refuse(501, '5.5.4 SMTPUTF8 takes no value')
+        break
+      case 'REQUIRETLS':
+        // RFC 8689 §4.2: it stands alone, and only on a connection that is secured itself.
+        if (value !== null) return refuse(501, '5.5.4 REQUIRETLS takes no value')
+        if (requireTls === 'unknown') return refuse(555, '5.5.4 MAIL parameter REQUIRETLS is not known here')
+        if (requireTls === 'over-tls-only')
+          return refuse(530, '5.7.10 REQUIRETLS needs TLS on this connection: STARTTLS first')
+        command.requireTls = true
         break
       case 'AUTH': // RFC 4954 §5: to be taken; who sent it is known from the log-in.
         break

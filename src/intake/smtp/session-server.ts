@@ -59,6 +59,7 @@ export class SessionServer extends SMTPServer {
       disabledCommands: disabled,
       hideENHANCEDSTATUSCODES: false,
       hideDSN: false,
+      hideREQUIRETLS: !options.offersRequireTls,
       disableReverseLookup: true,
       logger: false,
       socketTimeout: options.idleTimeoutMs,

@@ -6,7 +6,7 @@ import type { Clock, Log } from '#base'
 import type { Submitter } from '../submitter.ts'
 import { CommandReader } from './command-reader.ts'
 import { type ContentBudget, DotReader } from './dot-reader.ts'
-import { type MailCommand, type RcptCommand, readMail, readRcpt } from './path-command.ts'
+import { type MailCommand, type RcptCommand, type RequireTlsOffer, readMail, readRcpt } from './path-command.ts'
 import type { Reply } from './reply.ts'
 
 /** RFC 5321 §4.5.3.2 gives ten minutes for the end of data; slow lines with large attachments get more, but not for ever. */
@@ -58,6 +58,8 @@ export type SessionContext = {
   readonly hostname: string
   readonly handler: SessionHandler
   readonly loginNeeded: boolean
+  /** REQUIRETLS (RFC 8689) is offered once the session is over TLS. */
+  readonly offersRequireTls: boolean
   readonly maxMessageBytes: number
   readonly maxRecipients: number
   readonly maxErrors: number
@@ -222,7 +224,7 @@ export class Session extends SMTPConnection {
       callback()
       return
     }
-    const read = readMail(command.toString(), this.#context.maxMessageBytes)
+    const read = readMail(command.toString(), this.#context.maxMessageBytes, this.#requireTlsOffer())
     if (!read.ok) {
       this.#answer(read.reply)
       callback()
@@ -235,6 +237,11 @@ export class Session extends SMTPConnection {
         this.send(250, '2.1.0 sender ok')
       }
     })
+  }
+
+  #requireTlsOffer(): RequireTlsOffer {
+    if (!this.#context.offersRequireTls) return 'unknown'
+    return this.secure ? 'offered' : 'over-tls-only'
   }
 
   override handler_RCPT(command: Buffer, callback: () => void): void {
