@@ -92,7 +92,7 @@ export async function openTargets(): Promise<readonly Target[]> {
       ),
       run(input) {
         const line = input.toString('utf8')
-        const mail = readMail(line, 1000)
+        const mail = readMail(line, 1000, 'offered')
         if (mail.ok)
           must(
             !CONTROL.test(`${mail.value.reversePath?.text}${mail.value.envelopeId}`),
