@@ -47,15 +47,18 @@ export function parseDmarc(text: string): DmarcRecord | string {
 /** The record with one more address for reports; nothing else of it is changed. */
 export function withReports(text: string, address: string): string {
   const uri = `mailto:${address}`
-  if (/(?:^|;)\s*rua\s*=\s*[^;\s]/i.test(text))
-    return text.replace(/((?:^|;)\s*rua\s*=\s*)([^;]*?)(\s*)(?=;|$)/i, `$1$2,${uri}$3`)
-  const bare = text.replace(/(?:^|;)\s*rua\s*=\s*(?=;|$)/i, '').replace(/[\s;]+$/, '')
-  return `${bare}; rua=${uri}`
+  // Linear, whatever stands there: parts, not patterns that look back.
+  const parts = text.split(';')
+  while (parts.length > 1 && parts.at(-1)!.trim() === '') parts.pop()
+  const at = parts.findIndex((part) => /^rua\s*=/i.test(part.trimStart()))
+  if (at < 0) return `${parts.join(';').trimEnd()}; rua=${uri}`
+  const given = parts[at]!.slice(parts[at]!.indexOf('=') + 1).trim()
+  return parts.toSpliced(at, 1, ` rua=${given === '' ? uri : `${given},${uri}`}`).join(';')
 }
 
 /** Domains that reports go to, of `mailto:` URIs. */
 export function reportDomains(rua: readonly string[]): readonly string[] {
-  return rua.flatMap((uri) => /^mailto:[^@\s]+@([^\s?@]+)$/i.exec(uri)?.[1]?.toLowerCase() ?? [])
+  return rua.flatMap((uri) => /^mailto:[^@\s]+@([a-z0-9.-]+)$/i.exec(uri)?.[1]?.toLowerCase() ?? [])
 }
 
 function isPolicy(text: string): text is DmarcPolicy {

@@ -1,5 +1,5 @@
 import type { InspectedRecord, Inspection } from '../check/finding.ts'
-import { quotedTxt } from './txt-strings.ts'
+import { decimalEscape, quotedTxt } from './txt-strings.ts'
 
 /**
  * Records for a zone file (RFC 1035 §5.1), absolute names, TXT cut into strings of 255 octets. What stands already, and
@@ -60,6 +60,7 @@ function lines(inspection: Inspection, line: (record: InspectedRecord, value: st
 /** What stands behind the type, in the form of a zone file. */
 export function data({ type }: Pick<InspectedRecord, 'type'>, value: string): string {
   if (type === 'TXT') return quotedTxt(value)
-  if (type === 'A' || type === 'AAAA') return value
-  return `${value}.`
+  // A name that somebody else published may hold any octet: nothing of it may end the line or the comment.
+  const plain = value.replace(type === 'MX' ? /[^\w.:/* -]/g : /[^\w.:/*-]/g, decimalEscape)
+  return type === 'A' || type === 'AAAA' ? plain : `${plain}.`
 }

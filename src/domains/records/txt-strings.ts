@@ -14,6 +14,7 @@ export function quotedTxt(text: string): string {
     .join(' ')
 }
 
-function decimalEscape(character: string): string {
+/** An octet as `\DDD` (RFC 1035 §5.1). */
+export function decimalEscape(character: string): string {
   return `\\${(character.charCodeAt(0) & 0xff).toString().padStart(3, '0')}`
 }
