@@ -68,6 +68,8 @@ export class Lane {
   readonly #parts: LaneParts
   readonly #options: DispatcherOptions
   readonly #watched: Watched | null
+  readonly #routeGroup: string
+  readonly #families: { readonly families?: ReadonlySet<4 | 6> }
   #opened: Opened | null = null
   #relay: string | null = null
   #blocked = true
@@ -76,7 +78,9 @@ export class Lane {
     this.#start = start
     this.#parts = parts
     this.#options = parts.options
-    const { place } = start
+    const { place, destination } = start
+    this.#routeGroup = routeGroup(destination.mailboxProvider)
+    this.#families = destination.hosts.length === 0 ? {} : { families: familiesOf(destination) }
     if (place !== null) parts.groups.take(place.group, place.limit)
     this.#watched = place === null ? null : parts.watch.add(place.group)
   }
@@ -105,9 +109,7 @@ export class Lane {
           this.#options.router.release(decision)
           break
         }
-        const unused = decision.recipients - claim.recipients.length
-        if (unused > 0) this.#options.router.release(decision, unused)
-        const done = await this.#one(claim, { ...decision, recipients: claim.recipients.length })
+        const done = await this.#one(claim, this.#justFor(claim, decision))
         unsettled = done.settlements
         if (done.waitIn !== undefined) this.#hold(done.waitIn)
         if (done.wantsMx) end = this.#wantsMx()
@@ -148,7 +150,6 @@ export class Lane {
     const { router, queue, maxRecipients } = this.#options
     const due = queue.dueFor(domain)
     if (due === 0) return null
-    const families = destination.hosts.length === 0 ? {} : { families: familiesOf(destination) }
     const { mailboxProvider } = destination
     const recipients = Math.min(maxRecipients, due)
     const decision = await router.choose({
@@ -156,19 +157,19 @@ export class Lane {
       mailboxProvider,
       priority,
       preferred: null,
-      ...families,
+      ...this.#families,
       recipients,
     })
     if (decision.kind === 'wait') {
       // Of this domain's own kind, or the same for all of the mailbox provider.
       if (decision.reason === 'no-source-address') queue.park(domain, decision.untilMs, decision.reason)
       else {
-        this.#parts.groups.pause(routeGroup(mailboxProvider), decision.untilMs, decision.reason)
-        this.#hold(routeGroup(mailboxProvider))
+        this.#parts.groups.pause(this.#routeGroup, decision.untilMs, decision.reason)
+        this.#hold(this.#routeGroup)
       }
       return null
     }
-    this.#parts.groups.goesOn(routeGroup(mailboxProvider))
+    this.#parts.groups.goesOn(this.#routeGroup)
     if (this.#needsHosts(decision)) {
       router.release(decision)
       return 'wants-mx'
@@ -192,6 +193,14 @@ export class Lane {
       this.#options.router.release(decision)
       throw error
     }
+  }
+
+  /** The decision for as many recipients as there are. */
+  #justFor({ recipients }: Claim, decision: Carry): Carry {
+    const unused = decision.recipients - recipients.length
+    if (unused === 0) return decision
+    this.#options.router.release(decision, unused)
+    return { ...decision, recipients: recipients.length }
   }
 
   /** A connection is only given to others once what it carried is recorded. */
