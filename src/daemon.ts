@@ -245,6 +245,7 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
     config: config.delivery,
     rules,
     nextDueMs: (question) => nextDueMs(config.delivery, question),
+    deferralsBy: (key, provider) => queue.deferralsBy(key, provider),
     dsnFor,
   })
   const mailboxProviderOf = (domain: string, hosts: readonly string[] = []): string =>

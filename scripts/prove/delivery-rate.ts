@@ -114,6 +114,7 @@ async function measure(domains: number): Promise<void> {
       config,
       rules: loadReplyRules(join(import.meta.dirname, '../../config/replies.toml')),
       nextDueMs: () => clock.now() + 300_000,
+      deferralsBy: async () => 0,
       dsnFor: async () => null,
     }),
     suppression: new SuppressionList(database, new Records(database), clock),

@@ -193,6 +193,13 @@ export const ConfigSchema = Type.Object(
         unit: 'seconds',
         description: 'The waits between attempts; the last one repeats until the lifetime ends.',
       }),
+      relay_retry_after: Type.Array(Type.Number({ minimum: 1, maximum: 604_800 }), {
+        default: [300, 900, 1800],
+        minItems: 1,
+        unit: 'seconds',
+        description:
+          'The waits after a relay deferred this message (a 4yz answer). The answer after the last of them bounces: a relay has queued for days itself.',
+      }),
       max_attempts: whole(
         'Attempts answered with a transient reply before the recipient bounces. 0: no limit but the lifetime.',
         0,

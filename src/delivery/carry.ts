@@ -242,9 +242,7 @@ export class Carrier {
     signal: AbortSignal,
     tlsFailure: TlsFailure | null = null,
   ): Promise<OpenResult> {
-    await this.#pool.makeRoom(this.#config.max_connections, group, limit)
-    // Counted from here on: two that are opened at once must not both find the last place.
-    this.#pool.opened(group)
+    await this.#pool.reserve(this.#config.max_connections, group, limit)
     try {
       const result = await connectSmtp({ ...options, signal })
       if (result.ok)

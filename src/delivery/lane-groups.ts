@@ -18,6 +18,8 @@ type Group = {
   window: number
   step: number
   answeredMs: number
+  /** False: its lanes are not counted, it only pauses. */
+  counted: boolean
   paused: Pause | null
   /** Domains with due mail and no lane. */
   readonly waiting: Waiting
@@ -142,6 +144,7 @@ export class LaneGroups {
   /** Nobody of this group begins before the time (wall clock); then one does, to see. */
   pause(name: string, untilMs: number, reason: string): void {
     const group = this.#group(name, 1)
+    group.counted = false
     if (group.paused !== null && group.paused.untilMs >= untilMs) return
     group.paused?.cancel()
     const cancel = this.#clock.after(Math.min(Math.max(0, untilMs - this.#clock.now()), MAX_PAUSE_MS), () => {
@@ -175,7 +178,7 @@ export class LaneGroups {
     if (group === undefined) {
       group = {
         ...{ lanes: 0, limit: Number.POSITIVE_INFINITY, window, step: 1, paused: null },
-        ...{ answeredMs: Number.NEGATIVE_INFINITY, waiting: new Waiting() },
+        ...{ counted: true, answeredMs: Number.NEGATIVE_INFINITY, waiting: new Waiting() },
       }
       this.#groups.set(name, group)
     }
@@ -196,7 +199,8 @@ export class LaneGroups {
     const by = this.#woken.get(domain)
     if (by === undefined) return
     this.#woken.delete(domain)
-    if (by !== heldBy) this.#wakeOne(by)
+    // After a pause the next may only try when this one is seen to go on.
+    if (by !== heldBy && (by.counted || heldBy !== null)) this.#wakeOne(by)
   }
 
   /** Nobody waits longer than this for a place that is free: looks at the groups that have lanes, which are few. */
@@ -210,7 +214,7 @@ export class LaneGroups {
     }
     let wait = false
     for (const [name, group] of this.#groups) {
-      if (group.lanes === 0 && group.window !== Number.POSITIVE_INFINITY) {
+      if (group.lanes === 0 && group.counted && group.window !== Number.POSITIVE_INFINITY) {
         this.#tidy(name, group)
         continue
       }

@@ -117,10 +117,12 @@ export class Lane {
       }
     } finally {
       if (this.#blocked) this.#options.queue.unblock(domain)
-      if (this.#relay !== null) groups.leave(this.#relay)
-      if (this.#watched !== null) watch.remove(this.#watched)
-      if (place !== null) groups.leave(place.group)
-      await this.#finish(unsettled)
+      // The places are given up with the connection, not before.
+      await this.#finish(unsettled).finally(() => {
+        if (this.#relay !== null) groups.leave(this.#relay)
+        if (this.#watched !== null) watch.remove(this.#watched)
+        if (place !== null) groups.leave(place.group)
+      })
     }
     return end
   }
@@ -139,8 +141,9 @@ export class Lane {
         ? back({ message, recipients }, clock.now(), 'deferred', 'relay-concurrency', clock.now() + RELAY_RETRY_MS)
         : done.settlements
     } finally {
-      if (this.#relay !== null) this.#parts.groups.leave(this.#relay)
-      await this.#finish(unsettled)
+      await this.#finish(unsettled).finally(() => {
+        if (this.#relay !== null) this.#parts.groups.leave(this.#relay)
+      })
     }
   }
 
@@ -175,9 +178,10 @@ export class Lane {
       return 'wants-mx'
     }
     const relay = relayOf(decision)
-    if (this.#enterRelay(relay)) return decision
+    if (this.#opened === null ? this.#enterRelay(relay) : relay === this.#relay) return decision
     router.release(decision)
-    this.#hold(relay!)
+    // What the connection carried is not recorded yet, so it is not given back: another lane goes that other way.
+    if (this.#opened === null) this.#hold(relay!)
     return null
   }
 
@@ -205,14 +209,13 @@ export class Lane {
 
   /** A connection is only given to others once what it carried is recorded. */
   async #finish(unsettled: readonly Settlement[]): Promise<void> {
-    const opened = this.#opened
     try {
       await this.#settle(unsettled)
     } catch (error) {
-      if (opened !== null) this.#options.carrier.discard(opened)
+      if (this.#opened !== null) this.#options.carrier.discard(this.#opened)
       throw error
     }
-    if (opened !== null) this.#options.carrier.giveBack(opened, this.#start.messagesPerConnection)
+    this.#giveBack()
   }
 
   /** One message: what need not be tried, the way it asks for, and the attempt. */
@@ -241,7 +244,7 @@ export class Lane {
   async #attempt(claim: Claim, decision: Carry): Promise<Done> {
     const { message } = claim
     const { destination, messagesPerConnection } = this.#start
-    const { router, carrier, sandbox, clock } = this.#options
+    const { router, sandbox, clock } = this.#options
     const cage = message.sandbox ? (sandbox ?? this.#options.cage) : null
     const demand = demandOf(message)
     const held = this.#opened
@@ -250,10 +253,8 @@ export class Lane {
       (held.key !== keyOf(decision, destination, cage, demand) ||
         !held.connection.usable ||
         held.connection.messagesSent >= messagesPerConnection)
-    ) {
-      carrier.giveBack(held, messagesPerConnection)
-      this.#opened = null
-    }
+    )
+      this.#giveBack()
     const teaches = cage === null || sandbox !== null
     const place = this.#placeOf(decision, cage)
     const way = { decision, destination, cage, demand, messagesPerConnection, teaches, place }
@@ -291,6 +292,7 @@ export class Lane {
       return { settlements: back(claim, nowMs, 'deferred', 'warmup-cap', nowMs + INTERNAL_RETRY_MS), rest: false }
     }
     const relay = relayOf(decision)
+    if (relay !== this.#relay) this.#giveBack()
     if (this.#enterRelay(relay)) return decision
     router.release(decision)
     return { settlements: back(claim, nowMs, 'ready', 'relay-concurrency'), rest: true, waitIn: relay! }
@@ -371,6 +373,11 @@ export class Lane {
     if (cage !== null) return { group: 'sink', limit }
     const relay = relayOf(decision)
     return relay === null ? this.#start.place! : { group: relay, limit }
+  }
+
+  #giveBack(): void {
+    if (this.#opened !== null) this.#options.carrier.giveBack(this.#opened, this.#start.messagesPerConnection)
+    this.#opened = null
   }
 
   /** Moves from the relay it had a place at to this one; false: there is no place. */

@@ -26,11 +26,7 @@ export class Pool {
     return this.#open
   }
 
-  opened(group: string): void {
-    this.#open += 1
-    this.#ofGroup.set(group, (this.#ofGroup.get(group) ?? 0) + 1)
-  }
-
+  /** One that was counted by `reserve` is closed, or did not come about. */
   closed(group: string): void {
     this.#open -= 1
     const left = (this.#ofGroup.get(group) ?? 0) - 1
@@ -75,16 +71,17 @@ export class Pool {
   }
 
   /**
-   * Ends connections that wait, those that were given first, until one more may be opened: of all, and of this group.
-   * Resolves when those of the group are closed, so that its peers never see more than they should.
+   * Counts one more, which is to be opened now. Ends connections that wait, those that were given first, until there is
+   * room: among all, and in this group. Waits until those of the group are closed, so that its peers never see more than they should.
    */
-  async makeRoom(max: number, group: string, groupMax: number): Promise<void> {
+  async reserve(max: number, group: string, groupMax: number): Promise<void> {
     if (this.#open >= max) this.#endOldest(() => true, this.#open - max + 1)
     while ((this.#ofGroup.get(group) ?? 0) >= groupMax) {
-      const ending = this.#ending.get(group)
-      if (ending === undefined && this.#endOldest((idle) => idle.opened.group === group, 1) === 0) return
+      if (!this.#ending.has(group) && this.#endOldest((idle) => idle.opened.group === group, 1) === 0) break
       await Promise.race(this.#ending.get(group)!.values())
     }
+    this.#open += 1
+    this.#ofGroup.set(group, (this.#ofGroup.get(group) ?? 0) + 1)
   }
 
   #endOldest(of: (idle: Idle) => boolean, count: number): number {

@@ -6,6 +6,8 @@ export type RetryQuestion = {
   readonly attempts: number
   /** Nothing was said about this message: no connection, no DNS. */
   readonly infrastructure: boolean
+  /** Set: a relay answered; so often it has deferred this recipient, this time included. */
+  readonly relayAnswers?: number
   /** What the peer asked for, when it did. */
   readonly retryAfterMs: number | null
 }
@@ -15,9 +17,12 @@ const JITTER = 0.1
 const MAX_ASKED_MS = 14_400_000
 
 /** When a deferred recipient is due again: the configured waits, the last of which repeats. */
-export function nextDueMs(config: Pick<Config['delivery'], 'retry_after'>, question: RetryQuestion): number {
-  const waits = config.retry_after
-  const index = question.infrastructure ? 0 : Math.max(0, question.attempts - 1)
+export function nextDueMs(
+  config: Pick<Config['delivery'], 'retry_after' | 'relay_retry_after'>,
+  question: RetryQuestion,
+): number {
+  const waits = question.relayAnswers === undefined ? config.retry_after : config.relay_retry_after
+  const index = question.infrastructure ? 0 : Math.max(0, (question.relayAnswers ?? question.attempts) - 1)
   const waitMs = (waits[Math.min(index, waits.length - 1)] ?? 300) * 1000
   const wantedMs = Math.max(waitMs, Math.min(question.retryAfterMs ?? 0, MAX_ASKED_MS))
   return question.nowMs + Math.round(wantedMs * (1 + Math.random() * JITTER))

@@ -81,6 +81,8 @@ export function sentEvent(
     readonly queueMs: number
     readonly sendMs: number
     readonly maybeDuplicate: boolean
+    /** It went in clear text because TLS, which was offered, failed so. */
+    readonly tlsFailure?: string
   },
 ): NewEvent {
   const { provider, by, ...detail } = facts

@@ -28,6 +28,8 @@ export type RetryQuestion = {
   /** Attempts that count, this one included. */
   readonly attempts: number
   readonly infrastructure: boolean
+  /** Set: a relay answered; so often it has deferred this recipient, this time included. */
+  readonly relayAnswers?: number
   /** What the peer asked for, when it did. */
   readonly retryAfterMs: number | null
 }
@@ -44,7 +46,12 @@ export type Notice = {
 }
 
 export type ConcludeParts = {
-  readonly config: Pick<Config['delivery'], 'max_attempts' | 'uncertain_attempts' | 'delay_notice' | 'lifetime'>
+  readonly config: Pick<
+    Config['delivery'],
+    'max_attempts' | 'uncertain_attempts' | 'delay_notice' | 'lifetime' | 'relay_retry_after'
+  >
+  /** How often this provider has deferred this recipient before. */
+  deferralsBy(recipientKey: number, provider: string): Promise<number>
   classify(reply: Reply | null, stage: string, reason: string): Classified
   nextDueMs(question: RetryQuestion): number
   /** The DSN, or null when none is wanted. */
@@ -76,7 +83,9 @@ export function makeConclude(parts: ConcludeParts): Conclude {
       case 'refused':
         return refused(parts, claim, recipient, result, context)
       case 'deferred':
-        return deferred(parts, claim, recipient, result, context)
+        return context.provider.kind === 'smarthost' && !result.infrastructure
+          ? deferredByRelay(parts, claim, recipient, result, context)
+          : deferred(parts, claim, recipient, result, context)
       case 'uncertain':
         return uncertain(parts, claim, recipient, result, context)
       case 'suppressed':
@@ -126,13 +135,14 @@ function delivered(
     tls: trace?.tls ?? '',
     queueMs: nowMs - claim.message.acceptedMs,
     sendMs: trace === null ? 0 : Math.round(trace.endedMs - trace.startedMs),
+    ...(trace?.tlsFailure ? { tlsFailure: trace.tlsFailure } : {}),
     maybeDuplicate: recipient.maybeDuplicate,
   })
   const settlement: Settlement = {
     ...base(claim, recipient, context),
     to: 'sent',
     reason: 'delivered',
-    attempt: attemptOf(context, 'dot', reply, 'delivered', false),
+    attempt: attemptOf(context, 'dot', reply, 'delivered', Boolean(trace?.tlsFailure)),
     events: [event],
     counters: context.counters.map((counter): CounterMove => ({ ...counter, delta: 1 })),
   }
@@ -187,17 +197,31 @@ function refused(
   })
 }
 
+/** A relay has its own queue and schedule: what it puts off again and again it will not take. */
+async function deferredByRelay(
+  parts: ConcludeParts,
+  claim: Claim,
+  recipient: ClaimedRecipient,
+  result: Extract<RecipientResult, { kind: 'deferred' }>,
+  context: ConcludeContext,
+): Promise<Settlement> {
+  const relayAnswers = 1 + (await parts.deferralsBy(recipient.key, context.provider.name))
+  return deferred(parts, claim, recipient, result, context, relayAnswers)
+}
+
 function deferred(
   parts: ConcludeParts,
   claim: Claim,
   recipient: ClaimedRecipient,
   result: Extract<RecipientResult, { kind: 'deferred' }>,
   context: ConcludeContext,
+  relayAnswers?: number,
 ): Settlement | Promise<Settlement> {
   const classified = parts.classify(result.reply, result.stage, result.reason)
   const attempts = recipient.attempts + (result.infrastructure ? 0 : 1)
-  const { max_attempts: maxAttempts } = parts.config
-  if (!result.infrastructure && maxAttempts > 0 && attempts >= maxAttempts)
+  const { max_attempts: maxAttempts, relay_retry_after: relayWaits } = parts.config
+  const usedUp = (maxAttempts > 0 && attempts >= maxAttempts) || (relayAnswers ?? 0) > relayWaits.length
+  if (!result.infrastructure && usedUp)
     return ended(parts, claim, recipient, context, {
       to: 'bounced',
       reason: 'attempts-used-up',
@@ -211,6 +235,7 @@ function deferred(
     nowMs: context.nowMs,
     attempts,
     infrastructure: result.infrastructure,
+    ...(relayAnswers === undefined ? {} : { relayAnswers }),
     retryAfterMs: result.retryAfterMs ?? null,
   })
   return waiting(parts, claim, recipient, context, {

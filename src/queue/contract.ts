@@ -325,6 +325,8 @@ export interface QueueStore extends AsyncDisposable {
   message(messageId: string): Promise<MessageView | null>
   /** The recipient a return-path token names, with its message; null when unknown or removed. */
   recipient(key: number): Promise<QueueRow | null>
+  /** Tries of a recipient by this provider that were answered with a transient reply. */
+  deferralsBy(recipientKey: number, provider: string): Promise<number>
   /** Events that follow a final outcome (late bounce, complaint): events, suppressions and counters together. */
   note(
     events: readonly NewEvent[],

@@ -262,6 +262,11 @@ export class Queue implements AsyncDisposable {
     return this.#store.message(messageId)
   }
 
+  /** How often this provider has deferred this recipient. */
+  deferralsBy(recipientKey: number, provider: string): Promise<number> {
+    return this.#store.deferralsBy(recipientKey, provider)
+  }
+
   recipient(key: number): Promise<QueueRow | null> {
     return this.#store.recipient(key)
   }

@@ -118,6 +118,7 @@ export async function openRig(t: Test, options: RigOptions = {}) {
     config: delivery,
     rules: RULES,
     nextDueMs: (question) => nextDueMs(delivery, question),
+    deferralsBy: (key, provider) => queue.deferralsBy(key, provider),
     dsnFor: async () => null,
   })
   const destinations = new Destinations({

@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { ConcludeContext, RecipientResult } from '#delivery'
+import { type ConcludeContext, nextDueMs, type RecipientResult } from '#delivery'
 import { loadReplyRules, makeConcluder, makeSenderNotice, type Notice, readReport } from '#feedback'
 import type { Claim, ClaimedRecipient, MessageHead, NewMessage, Settlement } from '#queue'
 
@@ -64,6 +64,8 @@ type Setting = {
   readonly maxAttempts?: number
   readonly delayNotice?: number
   readonly waitMs?: number
+  /** How often the relay has deferred it before. */
+  readonly relayDeferrals?: number
 }
 
 function rig({
@@ -74,6 +76,7 @@ function rig({
   maxAttempts = 0,
   delayNotice = 14_400,
   waitMs = 300_000,
+  relayDeferrals = 0,
 }: Setting) {
   const whom = { ...RECIPIENT, ...recipient }
   const claim: Claim = { message: { ...HEAD, ...message }, recipients: [whom] }
@@ -85,9 +88,13 @@ function rig({
   })
   const told: Notice[] = []
   const concluder = makeConcluder({
-    config: { max_attempts: maxAttempts, uncertain_attempts: 3, delay_notice: delayNotice, lifetime: 25 * 3600 },
+    config: {
+      ...{ max_attempts: maxAttempts, uncertain_attempts: 3, delay_notice: delayNotice, lifetime: 25 * 3600 },
+      relay_retry_after: [300, 900, 1800],
+    },
     rules,
     nextDueMs: (question) => NOW_MS + waitMs + (question.infrastructure ? 1 : 0),
+    deferralsBy: async () => relayDeferrals,
     dsnFor: async (notice) => {
       told.push(notice)
       return noticeOf(notice)
@@ -354,4 +361,38 @@ await t.test('routing sees the class of what was answered', async (t) => {
   t.equal(concluder.classOf(DEAD), 'user-unknown')
   t.equal(concluder.classOf(deferred('', true)), 'network')
   t.equal(concluder.classOf({ kind: 'uncertain', stage: 'dot', reason: 'x' }), '')
+})
+
+await t.test('what a relay defers is tried after its own three waits, and the answer after them bounces', async (t) => {
+  const later: RecipientResult = {
+    ...{ kind: 'deferred', stage: 'rcpt', reason: 'rcpt-deferred', status: '4.2.0', infrastructure: false },
+    reply: { code: 451, enhanced: '4.2.0', text: 'not now' },
+  }
+  const relay = { provider: { id: 'r', name: 'relay', kind: 'smarthost' as const } }
+  const after = (relayDeferrals: number, attempts: number) =>
+    rig({ context: relay, relayDeferrals, recipient: { attempts } }).conclude(later)
+  for (const [deferrals, attempts] of [
+    [0, 0],
+    [1, 1],
+    [2, 2],
+    // Nine answers of the MX before it was handed over do not count against the relay.
+    [0, 9],
+  ] as const)
+    t.match(await after(deferrals, attempts), { to: 'deferred', countsAsAttempt: true })
+  t.match(await after(3, 3), { to: 'bounced', reason: 'attempts-used-up', suppressions: [] })
+  const away = { ...later, reply: null, stage: 'connect' as const, infrastructure: true }
+  t.equal(
+    (await rig({ context: relay, relayDeferrals: 30 }).conclude(away)).to,
+    'deferred',
+    'a relay that is away never does',
+  )
+  t.equal((await rig({ relayDeferrals: 30, recipient: { attempts: 30 } }).conclude(later)).to, 'deferred', 'nor an MX')
+
+  const config = { retry_after: [300, 7200], relay_retry_after: [300, 900, 1800] }
+  const waits = [1, 2, 3].map(
+    (relayAnswers) =>
+      nextDueMs(config, { nowMs: 0, attempts: 20, infrastructure: false, retryAfterMs: null, relayAnswers }) / 1000,
+  )
+  for (const [i, wait] of waits.entries())
+    t.ok(wait >= config.relay_retry_after[i]! && wait <= config.relay_retry_after[i]! * 1.1, `${wait} s`)
 })

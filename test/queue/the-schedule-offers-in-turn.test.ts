@@ -146,6 +146,76 @@ void t.test('urgent mail goes before a hundred thousand newsletters of the same 
   t.end()
 })
 
+void t.test('short waits of one destination cost no look at a hundred thousand that wait longer', (t) => {
+  const costMs = (parked: number): number => {
+    const schedule = new Schedule()
+    for (let key = 0; key < parked; key++) {
+      schedule.add({ key, messageKey: key, domain: `d${key}.example`, priority: 'normal', dueMs: 0 }, 1)
+      schedule.park(`d${key}.example`, 1_000_000_000, 'warmup-cap')
+    }
+    schedule.add({ key: parked, messageKey: parked, domain: 'busy.example', priority: 'normal', dueMs: 0 }, 1)
+    const startedMs = performance.now()
+    for (let nowMs = 1; nowMs <= 3000; nowMs++) {
+      t.equal(schedule.nextDestination(nowMs)?.domain, 'busy.example')
+      schedule.park('busy.example', nowMs + 1, 'mailbox-provider-rate')
+    }
+    return performance.now() - startedMs
+  }
+  costMs(10)
+  const few = Math.min(costMs(10), costMs(10))
+  const many = Math.min(costMs(100_000), costMs(100_000))
+  t.ok(many < few * 10 + 50, `${Math.round(many)} ms with 100,000 parked, ${Math.round(few)} ms with 10`)
+  t.end()
+})
+
+void t.test('what expires while its destination is parked or blocked is found, and nothing else', (t) => {
+  const schedule = new Schedule()
+  const row = (key: number, domain: string, expiresMs: number, dueMs = 0) =>
+    schedule.add({ key, messageKey: key, domain, priority: PRIORITIES[key % 4]!, dueMs, expiresMs }, 1)
+  for (let key = 0; key < 40; key++) row(key, 'parked.example', key % 2 === 0 ? 100 : 200)
+  for (let key = 40; key < 60; key++) row(key, 'blocked.example', 100)
+  for (let key = 60; key < 80; key++) row(key, 'open.example', 100)
+  row(80, 'parked.example', 100, 150)
+  schedule.park('parked.example', 10_000, 'dns-servfail')
+  schedule.block('blocked.example', 'no-provider', 5000)
+  t.match(schedule.waitsFor('blocked.example'), { reason: 'no-provider', untilMs: 5000 })
+  t.strictSame(schedule.takeExpired(99, 1000), [])
+  const first = schedule.takeExpired(100, 25)
+  const rest = schedule.takeExpired(100, 1000)
+  t.equal(first.length, 25)
+  const keys = [...first, ...rest].map((one) => one.key).sort((a, b) => a - b)
+  t.strictSame(
+    keys,
+    Array.from({ length: 60 }, (_, key) => key).filter((key) => key >= 40 || key % 2 === 0),
+  )
+  schedule.mature(150)
+  t.strictSame(
+    schedule.takeExpired(150, 10).map((one) => one.key),
+    [80],
+    'also what became due meanwhile',
+  )
+  t.equal(schedule.dueFor('parked.example'), 20)
+  t.equal(schedule.takeExpired(200, 1000).length, 20)
+  t.equal(schedule.size, 20, 'what is offered is claimed like any other')
+  t.end()
+})
+
+void t.test('stronger mail for a blocked destination is told', (t) => {
+  const told: string[] = []
+  const schedule = new Schedule((domain, priority) => told.push(`${domain} ${priority}`))
+  const add = (key: number, priority: Priority) =>
+    schedule.add({ key, messageKey: key, domain: 'a.example', priority, dueMs: 0 }, 1)
+  add(1, 'low')
+  schedule.block('a.example')
+  add(2, 'low')
+  add(3, 'normal')
+  add(4, 'normal')
+  add(5, 'urgent')
+  add(6, 'high')
+  t.strictSame(told, ['a.example normal', 'a.example urgent'])
+  t.end()
+})
+
 void t.test('destinations that come and go leave nothing behind', (t) => {
   const schedule = new Schedule()
   setFlagsFromString('--expose-gc')

@@ -131,6 +131,7 @@ export class ScenarioProcess {
         config: delivery,
         rules: RULES,
         nextDueMs: (question) => nextDueMs(delivery, question),
+        deferralsBy: (key, provider) => queue.deferralsBy(key, provider),
         dsnFor: makeSenderNotice({
           policy: delivery.dsn,
           hostname: 'relevo.test',

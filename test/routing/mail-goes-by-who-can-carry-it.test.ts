@@ -317,6 +317,53 @@ void t.test(
   },
 )
 
+void t.test('a claim of many recipients reserves for each, and what is not used is given back', async (t) => {
+  const plan: WarmUpPlan = { daily: [10], advanceShare: 0.5, providerShare: new Map() }
+  const { router, told, warmUp } = await rig(t, { plan, overflow: 'wait' })
+  const want = (recipients: number) =>
+    router.choose({ domain: 'x.example', mailboxProvider: 'other', priority: 'normal', preferred: null, recipients })
+  const first = await want(7)
+  t.match(first, { kind: 'carry', recipients: 7 })
+  t.match(await want(100), { kind: 'carry', recipients: 3 }, 'what is left of the day')
+  t.match(await want(1), { kind: 'wait', reason: 'warmup-cap' })
+  router.release(first, 2)
+  for (let i = 0; i < 5; i++) told(first, 'delivered')
+  t.match(await want(100), { kind: 'carry', recipients: 2 })
+  t.match(warmUp!.standing(), [{ sentToday: 5 }])
+})
+
+void t.test('a source address carries to hosts of its own family only', async (t) => {
+  const { router } = await rig(t, { sources: ['192.0.2.1', '2001:db8::1'] })
+  const to = (families: readonly (4 | 6)[]) =>
+    router.choose({
+      ...{ domain: 'x.example', mailboxProvider: 'other', priority: 'normal', preferred: null },
+      families: new Set(families),
+    })
+  for (let i = 0; i < 6; i++) {
+    t.match(await to([4]), { kind: 'carry', source: { address: '192.0.2.1' } })
+    t.match(await to([6]), { kind: 'carry', source: { address: '2001:db8::1' } })
+  }
+  const four = await rig(t, { sources: ['192.0.2.1'] })
+  const answer = await four.router.choose({
+    ...{ domain: 'x.example', mailboxProvider: 'other', priority: 'normal', preferred: null },
+    families: new Set([6] as const),
+  })
+  t.match(answer, { kind: 'wait', reason: 'no-source-address', detail: /only IPv6/ })
+})
+
+void t.test('a relay that would be asked first needs no MX, unless it is open', async (t) => {
+  const { router, breakers, providers } = await rig(t)
+  const first = (preferred: string | null = null) => router.wantsMx({ priority: 'normal', preferred })
+  t.equal(first(), true)
+  await providers.add({ name: 'net', host: 'smtp.net.example', priority: 90 })
+  t.equal(first(), true)
+  t.equal(first('net'), false, 'asked for')
+  await providers.add({ name: 'all', host: 'smtp.all.example', priority: 1 })
+  t.equal(first(), false)
+  for (const one of ['all', 'net']) for (let i = 0; i < 5; i++) breakers.failed(providers.byName(one)!.id, 'down')
+  t.equal(first(), true, 'none of them can carry now')
+})
+
 void t.test('several source addresses take turns, and a block of one leaves the other', async (t) => {
   const { ask, told } = await rig(t, { sources: ['192.0.2.1', '192.0.2.2'] })
   const used = new Set<string>()

@@ -115,6 +115,13 @@ export class QueueReading {
     }
   }
 
+  deferralsBy({ key, provider }: { key: number; provider: string }): number {
+    const row = this.#sql(
+      'SELECT count(*) AS n FROM attempts WHERE recipient = ? AND provider = ? AND reply_code BETWEEN 400 AND 499',
+    ).get(key, provider) as { n: number }
+    return row.n
+  }
+
   recipient({ key }: { key: number }): QueueRow | null {
     const row = this.#sql('SELECT * FROM recipients WHERE key = ?').get(key) as RecipientRow | undefined
     return row === undefined ? null : this.#row(row)

@@ -130,6 +130,10 @@ export class SqliteQueueStore implements QueueStore {
     return this.#database.read('queue.message', { messageId })
   }
 
+  deferralsBy(key: number, provider: string): Promise<number> {
+    return this.#database.read('queue.deferrals-by', { key, provider })
+  }
+
   recipient(key: number): Promise<QueueRow | null> {
     return this.#database.read('queue.recipient', { key })
   }

@@ -13,6 +13,7 @@ const open: WorkerModuleFactory = (context) => {
         'queue.verify': () => reading.verify(),
         'queue.keys': (args) => reading.keys(args),
         'queue.message': (args) => reading.message(args),
+        'queue.deferrals-by': (args) => reading.deferralsBy(args),
         'queue.recipient': (args) => reading.recipient(args),
         'queue.list': (args) => reading.list(args),
         'queue.counts': () => reading.counts(),
