@@ -45,6 +45,8 @@ const OPEN = ['scheduled', 'ready', 'leased', 'deferred', 'held'] as const
 export type DaemonOptions = {
   readonly config: Config
   readonly clock: Clock
+  /** What the machine's clock says, however it was set. */
+  readonly wallNow: () => number
   readonly log: Log
   /** Path of systemd's credential `relevo-master-key`, when there is one. */
   readonly credentialFile: string | null
@@ -231,7 +233,8 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
   const signer = new Signer({
     enabled: config.dkim.sign,
     keysFor: (name) => domains.keysFor(name),
-    now: () => clock.now(),
+    // A signature from the future may be refused (RFC 6376 §3.5), one from the past is not.
+    now: () => Math.min(clock.now(), options.wallNow()),
     log,
   })
   const lifetimeMs = config.delivery.lifetime * 1000

@@ -1,4 +1,4 @@
-import { EX, Fault, type Log, messageOf, openLog, systemClock } from '#base'
+import { type ClockSet, EX, Fault, type Log, messageOf, openLog, steadyClock, systemClock } from '#base'
 import { ConfigFault } from '#config'
 import { loadFor } from '../load-config.ts'
 import { credentialFile } from '../master-key.ts'
@@ -24,7 +24,8 @@ export const serve: Command = {
     {
       await using daemon = await Daemon.start({
         config,
-        clock: systemClock,
+        clock: steadyClock((set) => tellClockSet(set, log)),
+        wallNow: systemClock.now,
         log,
         credentialFile: credentialFile(io.env.CREDENTIALS_DIRECTORY),
         version: versionOfPackage(),
@@ -44,6 +45,15 @@ export const serve: Command = {
     await log.end(LAST_LINES_MS)
     return EX.OK
   },
+}
+
+/** A clock that was set is an administrator's matter: what goes by it is said, and what it changes here. */
+function tellClockSet({ byMs, kind }: ClockSet, log: Log): void {
+  const by = { seconds: Math.round(byMs / 1000) }
+  if (kind === 'held')
+    log.error(by, 'the clock of this machine was set; relevo goes on by its own time, see docs/guide.md, "The clock"')
+  else if (kind === 'followed') log.warn(by, 'relevo now follows the time that was set')
+  else log.info(by, 'the clock of this machine is right again')
 }
 
 /** HUP. Whatever is wrong with the new configuration is told, and the old one goes on. */
