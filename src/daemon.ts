@@ -23,7 +23,16 @@ import {
 import { DkimRotation, DnsInspector, DnsWatch, Recogniser, ReturnPaths, SendingDomains } from '#domains'
 import { domainEvent, EventHub, standingEvent } from '#events'
 import { InboundMail, loadReplyRules, makeConcluder, makeSenderNotice, ReportReader } from '#feedback'
-import { Acceptor, Credentials, httpSubmit, InboundServer, SubmissionServer, type TlsMaterial, Tokens } from '#intake'
+import {
+  Acceptor,
+  Credentials,
+  httpSubmit,
+  InboundServer,
+  type LocalSubmission,
+  SubmissionServer,
+  type TlsMaterial,
+  Tokens,
+} from '#intake'
 import { type Limiter, ProcessLimiter, RedisLimiter } from '#limits'
 import { type NewEvent, Queue, queueWorker, SqliteQueueStore } from '#queue'
 import { loadWarmUpPlan, Reach, Shaping, type Standing, type StandingChange, Standings, WarmUp } from '#reputation'
@@ -476,13 +485,13 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
     const server = stack.use(await ControlServer.open({ ...controlParts, more: submit(false) }, false, tlsFiles))
     http.push({ host, port: await server.listenTcp(host, port) })
   }
-  const submission = await SubmissionServer.open(config.hostname, config.submission, tls, {
-    acceptor,
-    credentials,
-    suppression: suppressions,
-    clock,
-    log,
-  })
+  const submission = await SubmissionServer.open(
+    config.hostname,
+    config.submission,
+    tls,
+    { acceptor, credentials, suppression: suppressions, clock, log },
+    localSubmission(config, domains),
+  )
   stack.defer(() => submission.stop(SESSIONS_MS))
   stack.use(metrics)
   let metricsAt: Endpoint | null = null
@@ -519,6 +528,24 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
   }
 
   return { bound, sink, reload, readiness }
+}
+
+/** Where programs of this machine hand in mail, and as what. */
+function localSubmission(
+  { local, data_dir: directory, hostname }: Config,
+  domains: SendingDomains,
+): LocalSubmission | null {
+  if (!local.enabled) return null
+  const labels = hostname.split('.')
+  const above = labels.map((_, at) => labels.slice(at).join('.'))
+  return {
+    path: local.socket || join(directory, 'submit.sock'),
+    allowed: local.domains.length > 0 ? local.domains : ['*'],
+    names: () => ({
+      origin: local.origin || (above.find((name) => domains.get(name) !== undefined) ?? hostname),
+      bareRecipients: local.bare_recipients,
+    }),
+  }
 }
 
 function makeDataDirectory(directory: string): void {

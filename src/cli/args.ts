@@ -78,6 +78,7 @@ export class Args {
 
 /** Reads what follows the verb. @throws Fault (EX.USAGE) */
 export function readArgs(argv: readonly string[], name: string, command: Command): Args {
+  if (command.raw) return new Args(argv, { help: argv.includes('--help'), json: argv.includes('--json') })
   const options: ParseArgsOptionsConfig = {}
   for (const [key, option] of Object.entries({ ...GLOBAL, ...command.options }))
     options[key] = {

@@ -44,6 +44,8 @@ export type Command = {
   readonly summary: string
   /** Operands after the name, such as `ID...`. */
   readonly operands?: string
+  /** The words after the name are operands as they stand: the command reads its options itself, by rules not ours. */
+  readonly raw?: true
   /** How many operands: [least, most]. Default: none. */
   readonly count?: readonly [number, number]
   readonly options?: Readonly<Record<string, Option>>

@@ -7,6 +7,11 @@ export const VERBS: readonly VerbEntry[] = [
   entry('serve', 'run the mail server in the foreground', async () => (await import('./verbs/serve.ts')).serve),
   entry('status', 'show the health of the running daemon', async () => (await import('./verbs/standing.ts')).status),
   entry('send', 'hand in a message', async () => (await import('./verbs/send.ts')).send),
+  entry(
+    'sendmail',
+    'take mail of local programs, as sendmail does',
+    async () => (await import('./verbs/sendmail.ts')).sendmail,
+  ),
   entry('queue', 'list and steer the mail that is kept', async () => (await import('./verbs/queue.ts')).queue),
   entry('trace', 'tell what happened to a message', async () => (await import('./verbs/trace.ts')).trace),
   entry('why', 'tell why a message waits, and until when', async () => (await import('./verbs/why.ts')).why),

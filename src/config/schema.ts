@@ -109,6 +109,25 @@ export const ConfigSchema = Type.Object(
         1,
       ),
     }),
+    local: section('How programs of this machine hand in mail: cron, PHP, monitoring, by `relevo sendmail`.', {
+      enabled: yes('Whether they may.', true),
+      socket: text(
+        'Path of their unix socket, which every user of this machine can open; its directory must let them in. Empty: submit.sock in data_dir.',
+        '',
+        { format: 'path' },
+      ),
+      domains: list('Sending domains that they may use. Empty: all.', [], 'domain'),
+      origin: text(
+        'The sending domain that bare names such as root or www-data get. Empty: the sending domain that the host name is or lies below.',
+        '',
+        { format: 'domain' },
+      ),
+      bare_recipients: text(
+        'Where mail to a bare name goes, such as that of cron to root. Empty: to the name at the origin.',
+        '',
+        { format: 'mailbox' },
+      ),
+    }),
     inbound: section('The listener for what comes back: bounces, complaints, postmaster mail. It never relays.', {
       listen: list('Addresses of the listener, as address:port.', ['0.0.0.0:25', '[::]:25'], 'listen'),
       max_message_bytes: bytes('The largest message taken.', 10_485_760, 1024),

@@ -10,10 +10,19 @@ import { ClientGate } from './smtp/client-gate.ts'
 import { ContentBudget } from './smtp/dot-reader.ts'
 import type { MailCommand, RcptCommand } from './smtp/path-command.ts'
 import type { Reply } from './smtp/reply.ts'
-import type { Client, Envelope, SessionHandler, SessionRecipient } from './smtp/session.ts'
+import { type Client, type Envelope, LOCAL_CLIENT, type SessionHandler, type SessionRecipient } from './smtp/session.ts'
 import { SessionServer, type TlsMaterial } from './smtp/session-server.ts'
 import type { Submitter } from './submitter.ts'
 import { type SuppressionCheck, suppressionText } from './suppression-check.ts'
+
+/** The unix socket of programs of this machine. */
+export type LocalSubmission = {
+  readonly path: string
+  /** As `Submitter.allowed`. */
+  readonly allowed: readonly string[]
+  /** Told at EHLO, so that `relevo sendmail` need not read the configuration: the domain of bare names, and where mail to one goes. */
+  names(): { readonly origin: string; readonly bareRecipients: string }
+}
 
 export type SubmissionDeps = {
   readonly acceptor: Acceptor
@@ -33,6 +42,7 @@ const DEFAULT_BUDGET_BYTES = 134_217_728
 /** The listeners applications hand mail to: STARTTLS, implicit TLS, and one for trusted networks. */
 export class SubmissionServer implements AsyncDisposable {
   readonly #servers: SessionServer[] = []
+  #local: SessionServer | null = null
   readonly #gate: ClientGate
   readonly #addresses: { readonly kind: 'starttls' | 'tls' | 'trusted'; readonly address: AddressInfo }[] = []
 
@@ -49,6 +59,7 @@ export class SubmissionServer implements AsyncDisposable {
     settings: Settings,
     tls: TlsMaterial | null,
     deps: SubmissionDeps,
+    local: LocalSubmission | null = null,
   ): Promise<SubmissionServer> {
     const gate = new ClientGate(
       {
@@ -62,25 +73,28 @@ export class SubmissionServer implements AsyncDisposable {
     const budget = new ContentBudget(deps.contentBudgetBytes ?? DEFAULT_BUDGET_BYTES)
     const trusted = settings.trusted_networks.map((network) => ipaddr.parseCIDR(network))
     const handler = new SubmissionHandler(settings, gate, deps)
+    const common = {
+      gate,
+      budget,
+      hostname,
+      maxMessageBytes: settings.max_message_bytes,
+      maxRecipients: settings.max_recipients,
+      maxErrors: settings.max_errors,
+      idleTimeoutMs: settings.idle_timeout * 1000,
+      postmasterHost: null,
+      clock: deps.clock,
+      log: deps.log,
+    }
     const listen = async (kind: 'starttls' | 'tls' | 'trusted', addresses: readonly string[]): Promise<void> => {
       for (const address of addresses) {
         const listener = new SessionServer({
+          ...common,
           security: kind === 'tls' ? 'implicit' : 'starttls',
           tls,
-          gate,
-          budget,
-          hostname,
           handler,
           loginNeeded: kind !== 'trusted',
           offersRequireTls: true,
           ...(kind === 'trusted' ? { mayConnect: (client: string) => isWithin(client, trusted) } : {}),
-          maxMessageBytes: settings.max_message_bytes,
-          maxRecipients: settings.max_recipients,
-          maxErrors: settings.max_errors,
-          idleTimeoutMs: settings.idle_timeout * 1000,
-          postmasterHost: null,
-          clock: deps.clock,
-          log: deps.log,
         })
         server.#servers.push(listener)
         server.#addresses.push({ kind, address: await listener.listenOn(address) })
@@ -90,6 +104,27 @@ export class SubmissionServer implements AsyncDisposable {
       await listen('starttls', settings.starttls_listen)
       if (tls !== null) await listen('tls', settings.tls_listen)
       await listen('trusted', settings.trusted_listen)
+      if (local !== null) {
+        const listener = new SessionServer({
+          ...common,
+          security: 'starttls',
+          tls: null,
+          handler: new SubmissionHandler(settings, gate, deps, {
+            name: 'local:sendmail',
+            allowed: [...local.allowed, '<>'],
+          }),
+          loginNeeded: false,
+          keywords: () => {
+            const names = local.names()
+            return [
+              `XORIGIN ${names.origin}`,
+              ...(names.bareRecipients === '' ? [] : [`XBARE ${names.bareRecipients}`]),
+            ]
+          },
+        })
+        server.#local = listener
+        await listener.listenOnSocket(local.path)
+      }
     } catch (error) {
       await server.stop(0)
       throw error
@@ -111,7 +146,7 @@ export class SubmissionServer implements AsyncDisposable {
   }
 
   async stop(deadlineMs: number): Promise<void> {
-    await Promise.all(this.#servers.map((server) => server.stop(deadlineMs)))
+    await Promise.all([...this.#servers, this.#local].map((server) => server?.stop(deadlineMs)))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -124,11 +159,19 @@ class SubmissionHandler implements SessionHandler {
   readonly #settings: Settings
   readonly #gate: ClientGate
   readonly #deps: SubmissionDeps
+  /** Who those are that need no log-in. */
+  readonly #open: { readonly name: string; readonly allowed: readonly string[] } | null
 
-  constructor(settings: Settings, gate: ClientGate, deps: SubmissionDeps) {
+  constructor(
+    settings: Settings,
+    gate: ClientGate,
+    deps: SubmissionDeps,
+    open: Pick<Submitter, 'name' | 'allowed'> | null = null,
+  ) {
     this.#settings = settings
     this.#gate = gate
     this.#deps = deps
+    this.#open = open
   }
 
   async login(username: string, password: string, client: Client) {
@@ -182,7 +225,7 @@ class SubmissionHandler implements SessionHandler {
       requireTls: mail.requireTls === true,
       ...(mail.envelopeId === undefined ? {} : { envelopeId: mail.envelopeId }),
       ...(mail.ret === undefined ? {} : { ret: mail.ret }),
-      client: { address: client.address, name: null, helo: client.helo },
+      client: client.address === LOCAL_CLIENT ? null : { address: client.address, name: null, helo: client.helo },
       protocol: client.protocol,
     })
     if (!accepted.ok) return replyOf(accepted.error)
@@ -192,8 +235,7 @@ class SubmissionHandler implements SessionHandler {
   #submitter(client: Client): Submitter {
     if (client.login !== null) return client.login
     return {
-      name: `trusted:${client.address}`,
-      allowed: this.#settings.trusted_domains,
+      ...(this.#open ?? { name: `trusted:${client.address}`, allowed: this.#settings.trusted_domains }),
       defaultTags: [],
       ratePerHour: 0,
       valid: () => true,

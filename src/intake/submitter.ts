@@ -2,7 +2,7 @@ import type { Address } from '#mail'
 
 /** Who hands in mail, and what it may do. */
 export type Submitter = {
-  /** `smtp:<username>`, `token:<id>`, `trusted:<address>`. */
+  /** `smtp:<username>`, `token:<id>`, `trusted:<address>`, `local:sendmail`. */
   readonly name: string
   /**
    * What it may send as: sending domains (`example.com`), full addresses (`shop@example.com`), `*` for every sending

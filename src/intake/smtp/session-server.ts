@@ -1,3 +1,4 @@
+import { chmod, rm } from 'node:fs/promises'
 import type { AddressInfo, Socket } from 'node:net'
 import { createSecureContext, type SecureVersion, type TLSSocket } from 'node:tls'
 import {
@@ -10,7 +11,7 @@ import type { SMTPConnectionOptions } from 'smtp-server/lib/smtp-connection.js'
 import { EX, Fault, messageOf } from '#base'
 import { type ListenAddress, parseListen } from '#config'
 import type { ClientGate } from './client-gate.ts'
-import { HANDSHAKE_DEADLINE_MS, Session, type SessionContext } from './session.ts'
+import { HANDSHAKE_DEADLINE_MS, LOCAL_CLIENT, Session, type SessionContext } from './session.ts'
 
 /** PEM; `names` holds further certificates by the host name that clients ask for (SNI). */
 export type TlsMaterial = {
@@ -41,6 +42,7 @@ export class SessionServer extends SMTPServer {
   /** Ends a connection whose handshake takes too long, however it trickles; called off when it is done. */
   readonly #handshakes = new WeakMap<Socket, () => void>()
   #stopSweep: () => void
+  #isLocal = false
 
   constructor(options: SessionServerOptions) {
     const disabled = [...NEVER]
@@ -83,7 +85,7 @@ export class SessionServer extends SMTPServer {
 
   /** The door: counted from the first byte, so that an unfinished handshake counts as well. */
   override _acceptSocket(socket: Socket, handshake: boolean): (() => void) | false {
-    const address = socket.remoteAddress
+    const address = this.#isLocal ? LOCAL_CLIENT : socket.remoteAddress
     if (address === undefined) {
       socket.destroy()
       return false
@@ -189,6 +191,30 @@ export class SessionServer extends SMTPServer {
         resolve(this.server.address() as AddressInfo)
       })
     })
+  }
+
+  /** A unix socket that every user of this machine may open. One that an ended process left is replaced. */
+  async listenOnSocket(path: string): Promise<void> {
+    this.#isLocal = true
+    await rm(path, { force: true })
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.server.once('error', reject)
+        this.server.listen({ path, backlog: 511 }, () => {
+          this.server.off('error', reject)
+          resolve()
+        })
+      })
+      await chmod(path, 0o666)
+    } catch (error) {
+      throw new Fault(`cannot listen on ${path}: ${(error as NodeJS.ErrnoException).code ?? messageOf(error)}`, {
+        code: 'listen-failed',
+        field: 'local.socket',
+        remedy: 'Make its directory and give it to the user of Relevo, or choose another (107 characters at most).',
+        exitCode: EX.UNAVAILABLE,
+        cause: error,
+      })
+    }
   }
 
   /** New handshakes see the new certificate; sessions that stand are not touched. A bad one throws and changes nothing. */

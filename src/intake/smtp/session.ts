@@ -15,6 +15,9 @@ export const HANDSHAKE_DEADLINE_MS = 30_000
 const ENHANCED = /^[245]\.\d{1,3}\.\d{1,3} /
 const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f]/
 
+/** The address of who comes by a unix socket, and its count at the door. */
+export const LOCAL_CLIENT = 'local'
+
 /** Who is at the other end, as far as is known. */
 export type Client = {
   readonly sessionId: string
@@ -66,6 +69,8 @@ export type SessionContext = {
   readonly idleTimeoutMs: number
   /** `postmaster` without a domain is taken as postmaster of this host; null: not taken. */
   readonly postmasterHost: string | null
+  /** Further lines of the EHLO answer (RFC 5321 §4.1.1.1); read at each. */
+  readonly keywords?: () => readonly string[]
   readonly budget: ContentBudget
   readonly clock: Clock
   readonly log: Log
@@ -165,7 +170,8 @@ export class Session extends SMTPConnection {
   }
 
   override send(code: number, data?: string | string[] | null, context?: string | false): void {
-    super.send(code, data, typeof data === 'string' && ENHANCED.test(data) ? false : context)
+    const lines = this.#inEhlo && Array.isArray(data) ? [...data, ...(this.#context.keywords?.() ?? [])] : data
+    super.send(code, lines, typeof data === 'string' && ENHANCED.test(data) ? false : context)
     if (code >= 500) this.#countError()
   }
 
@@ -305,7 +311,7 @@ export class Session extends SMTPConnection {
     const type = this._transmissionType()
     return {
       sessionId: this.id,
-      address: this.remoteAddress,
+      address: this.remoteAddress || LOCAL_CLIENT,
       helo: this.hostNameAppearsAs || '',
       protocol: this.#mail?.smtpUtf8 ? type.replace(/^ESMTP/, 'UTF8SMTP') : type,
       secure: this.secure,
