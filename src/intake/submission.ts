@@ -114,6 +114,7 @@ export class SubmissionServer implements AsyncDisposable {
             allowed: [...local.allowed, '<>'],
           }),
           loginNeeded: false,
+          offersRequireTls: false,
           keywords: () => {
             const names = local.names()
             return [
