@@ -83,6 +83,7 @@ export class Daemon implements AsyncDisposable {
   readonly #stack: AsyncDisposableStack
   readonly #reload: (config: Config) => readonly string[]
   readonly #readiness: () => Promise<Readiness>
+  readonly #answers: () => Promise<string>
 
   private constructor(
     bound: Bound,
@@ -90,18 +91,20 @@ export class Daemon implements AsyncDisposable {
     stack: AsyncDisposableStack,
     reload: (config: Config) => readonly string[],
     readiness: () => Promise<Readiness>,
+    answers: () => Promise<string>,
   ) {
     this.bound = bound
     this.sink = sink
     this.#stack = stack
     this.#reload = reload
     this.#readiness = readiness
+    this.#answers = answers
   }
 
   static async start(options: DaemonOptions): Promise<Daemon> {
     await using stack = new AsyncDisposableStack()
     const parts = await assemble(options, stack)
-    const daemon = new Daemon(parts.bound, parts.sink, stack.move(), parts.reload, parts.readiness)
+    const daemon = new Daemon(parts.bound, parts.sink, stack.move(), parts.reload, parts.readiness, parts.answers)
     return daemon
   }
 
@@ -112,6 +115,11 @@ export class Daemon implements AsyncDisposable {
 
   readiness(): Promise<Readiness> {
     return this.#readiness()
+  }
+
+  /** Resolves when the workers of the store have answered, to one line on what is going on; it may never resolve. */
+  answers(): Promise<string> {
+    return this.#answers()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -410,6 +418,10 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
     await database.ping().catch((error: unknown) => problems.push(`the store does not answer: ${messageOf(error)}`))
     return { ready: problems.length === 0, mode: config.mode, problems }
   }
+  const answers = async (): Promise<string> => {
+    await database.ping()
+    return `${config.mode}: ${submission.connections} sessions, ${pool.open} connections to mail hosts`
+  }
   const metrics = new Metrics({
     hub,
     log,
@@ -527,7 +539,7 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
     return restart
   }
 
-  return { bound, sink, reload, readiness }
+  return { bound, sink, reload, readiness, answers }
 }
 
 /** Where programs of this machine hand in mail, and as what. */

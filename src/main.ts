@@ -18,6 +18,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 const stop = new AbortController()
 process.exitCode = await run(process.argv.slice(2), {
   env: process.env,
+  pid: process.pid,
+  monotonicNs: () => process.hrtime.bigint(),
   cwd: process.cwd(),
   stdin: process.stdin,
   stdout: process.stdout,

@@ -1,12 +1,12 @@
 import type { Readable, Writable } from 'node:stream'
+import type { ManagedProcess } from '#base'
 import type { Config } from '#config'
 import type { Args } from './args.ts'
 import type { LocalApi } from './local-api.ts'
 import type { Output } from './output.ts'
 
 /** The process as the command line sees it; main.ts gives the real one. */
-export type Io = {
-  readonly env: Readonly<Record<string, string | undefined>>
+export type Io = ManagedProcess & {
   readonly cwd: string
   readonly stdin: Readable & { readonly isTTY?: boolean }
   readonly stdout: Writable & { readonly isTTY?: boolean; readonly columns?: number }

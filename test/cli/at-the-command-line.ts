@@ -30,6 +30,8 @@ export async function relevo(argv: readonly string[], around: Around = {}): Prom
   stdout.isTTY = around.terminal === true
   const io: Io = {
     env: around.env ?? {},
+    pid: 0,
+    monotonicNs: () => 0n,
     cwd: around.cwd ?? '/',
     stdin: Readable.from(around.stdin === undefined ? [] : [Buffer.from(around.stdin)]),
     stdout,

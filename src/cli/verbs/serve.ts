@@ -1,4 +1,15 @@
-import { type ClockSet, EX, Fault, type Log, messageOf, openLog, steadyClock, systemClock } from '#base'
+import {
+  type ClockSet,
+  EX,
+  Fault,
+  type Log,
+  messageOf,
+  openLog,
+  type ServiceManager,
+  serviceManager,
+  steadyClock,
+  systemClock,
+} from '#base'
 import { ConfigFault } from '#config'
 import { loadFor } from '../load-config.ts'
 import { credentialFile } from '../master-key.ts'
@@ -16,6 +27,7 @@ export const serve: Command = {
     const { config, files } = await loadFor(args, io, true)
     const log = await openLog(config.log.level, io.stdout)
     const asked = io.catchSignals()
+    await using manager = serviceManager(io, log)
     const { Daemon } = await import('../../daemon.ts')
     const ended = Promise.withResolvers<Fault | null>()
     asked.addEventListener('abort', () => ended.resolve(null))
@@ -33,12 +45,16 @@ export const serve: Command = {
       }).catch((error: unknown) => {
         throw cannotListen(error) ?? error
       })
-      io.onHangup(() => void reload(invocation, (next) => daemon.reload(next), log))
+      io.onHangup(() => void reload(invocation, (next) => daemon.reload(next), log, manager))
+      manager.ready(`${config.mode}: takes mail`)
+      manager.watch(() => daemon.answers())
       const fault = await ended.promise
       if (fault !== null) {
         log.error({ error: fault.message, remedy: fault.remedy }, 'relevo cannot go on')
+        manager.stopping(fault.message)
         throw fault
       }
+      manager.stopping('ends what is under way')
       log.info({ signal: String(asked.reason) }, 'relevo stops')
     }
     log.info({}, 'relevo has stopped')
@@ -61,15 +77,19 @@ async function reload(
   { args, io }: Invocation,
   apply: (next: Awaited<ReturnType<typeof loadFor>>['config']) => readonly string[],
   log: Log,
+  manager: ServiceManager,
 ): Promise<void> {
+  manager.reloading()
   try {
     const { config, files } = await loadFor(args, io, true)
     const restart = apply(config)
     log.info({ files }, 'the configuration and the certificates were read again')
     if (restart.length > 0) log.warn({ keys: restart }, 'these changes wait for the next start')
+    manager.ready(restart.length > 0 ? `waits for the next start: ${restart.join(', ')}` : `${config.mode}: takes mail`)
   } catch (error) {
     const problems = error instanceof ConfigFault ? error.problems : [{ message: messageOf(error) }]
     log.error({ problems }, 'the new configuration is not used; the old one goes on')
+    manager.ready('the new configuration is not used: see the log')
   }
 }
 
