@@ -501,7 +501,7 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
     config.hostname,
     config.submission,
     tls,
-    { acceptor, credentials, suppression: suppressions, clock, log },
+    { acceptor, credentials, suppression: suppressions, clock, log, isStorageLow: () => queue.spaceIsLow() },
     localSubmission(config, domains),
   )
   stack.defer(() => submission.stop(SESSIONS_MS))

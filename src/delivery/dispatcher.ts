@@ -118,9 +118,10 @@ export class Dispatcher {
     for (const unlisten of this.#unlisten) unlisten()
     this.#groups.stop()
     this.#watch.stop()
-    const cancel = this.#clock.after(Math.max(0, deadlineMs - SETTLE_MS), () =>
-      this.#abort.abort(new Error('stopping')),
-    )
+    const cancel = this.#clock.after(Math.max(0, deadlineMs - SETTLE_MS), () => {
+      this.#abort.abort(new Error('stopping'))
+      this.#queue.waitNoLonger()
+    })
     while (this.#lanes.size > 0) await Promise.all(this.#lanes)
     await this.#expiry.stop()
     cancel()

@@ -80,6 +80,7 @@ export class Queue implements AsyncDisposable {
   #accepting = 0
   /** Settlements that are not on disk: on their way, or failed. */
   #unsettled = 0
+  #stopping = false
   #closed = false
 
   private constructor(options: QueueOptions) {
@@ -121,8 +122,7 @@ export class Queue implements AsyncDisposable {
    * @throws Fault insufficient-storage, store-failed
    */
   async accept(message: NewMessage, events: readonly NewEvent[]): Promise<AcceptResult> {
-    if (this.#clock.monotonicMs() - this.#spaceLookedMs > SPACE_EVERY_MS) void this.#lookAtSpace()
-    if (this.#freeBytes < this.#config.min_free_bytes) throw noSpace(this.#directory)
+    if (this.spaceIsLow()) throw noSpace(this.#directory)
     this.#accepting += 1
     try {
       const { result, due } = await this.#store.accept(message, events)
@@ -137,6 +137,12 @@ export class Queue implements AsyncDisposable {
     } finally {
       this.#accepting -= 1
     }
+  }
+
+  /** Whether new mail would be refused for want of space; looked at every two seconds while somebody asks. */
+  spaceIsLow(): boolean {
+    if (this.#clock.monotonicMs() - this.#spaceLookedMs > SPACE_EVERY_MS) void this.#lookAtSpace()
+    return this.#freeBytes < this.#config.min_free_bytes
   }
 
   /** Messages being accepted, and due recipients that wait only for our own speed. */
@@ -218,6 +224,11 @@ export class Queue implements AsyncDisposable {
     const events = settlements.flatMap((settlement, i) => (results[i]?.kind === 'settled' ? settlement.events : []))
     if (events.length > 0) this.#onEvents(events)
     return results
+  }
+
+  /** The process is to end: what finds no room on the disk is left to the notes beside it, not waited for. */
+  waitNoLonger(): void {
+    this.#stopping = true
   }
 
   /** The content as it was accepted. @throws DamagedContent: the message is then held, with an event. */
@@ -358,7 +369,7 @@ export class Queue implements AsyncDisposable {
         return await write()
       } catch (error) {
         const full = FULL_CODES.has((error as { code?: string }).code ?? '')
-        if (!full || this.#closed || this.#clock.monotonicMs() >= endMs) throw error
+        if (!full || this.#stopping || this.#closed || this.#clock.monotonicMs() >= endMs) throw error
         if (tries === 0) this.#log.error({ error: messageOf(error) }, 'outcomes wait to be recorded: the disk is full')
         await sleep(this.#clock, ROOM_RETRY_MS)
       }

@@ -108,7 +108,7 @@ void t.test(
   },
 )
 
-void t.test('a second daemon on the same data directory refuses and says who has it', async (t) => {
+void t.test('I-15: a second daemon on the same data directory refuses and says who has it', async (t) => {
   await using rig = await DaemonRig.open()
   const first = rig.process
   const second = rig.launch()
