@@ -44,11 +44,7 @@ export async function submit(
   }
   let httpAcked = 0
   let httpRepeated = 0
-  const { token } = await rig.api.post<{ token: string }>('/tokens', {
-    name: `prove-${Math.random()}`,
-    permissions: ['send'],
-    allowed: [DOMAIN],
-  })
+  const token = await tokenOf(rig)
 
   async function overSmtp(session: number): Promise<void> {
     const names = new Map<number, string>()
@@ -103,6 +99,16 @@ export async function submit(
     ...Array.from({ length: options.http }, (_, i) => overHttp(i)),
   ])
   return { httpAcked, httpRepeated, refused }
+}
+
+/** The daemon may be killed while it is asked for one. */
+async function tokenOf(rig: DaemonRig): Promise<string> {
+  const wanted = { name: `prove-${Math.random()}`, permissions: ['send'], allowed: [DOMAIN] }
+  for (;;) {
+    const made = await rig.api.post<{ token: string }>('/tokens', wanted).catch(() => null)
+    if (made !== null) return made.token
+    await pause(100)
+  }
 }
 
 /** Status 0: it was not answered. */
