@@ -69,6 +69,13 @@ export class SendingDomains {
         exitCode: EX.DATAERR,
       })
     const host = bounceHost === '' ? '' : domainName(bounceHost ?? `bounces.${domain}`, 'bounce_host')
+    if (host === domain)
+      throw new Fault('the bounce host is the domain itself: all mail to the domain would come here', {
+        code: 'invalid-domain',
+        field: 'bounce_host',
+        remedy: `Take a name below it, such as bounces.${domain}.`,
+        exitCode: EX.DATAERR,
+      })
     const taken = this.#byBounceHost.get(host)
     if (host !== '' && taken !== undefined)
       throw new Fault(`the bounce host ${host} belongs to ${taken.name}`, {

@@ -38,6 +38,11 @@ void t.test(
       code: 'exists',
       field: 'bounce_host',
     } as never)
+    await t.rejects(domains.add('three.example', 'THREE.example'), {
+      code: 'invalid-domain',
+      field: 'bounce_host',
+      remedy: /bounces\.three\.example/,
+    } as never)
     t.match(await domains.add('none.example', ''), { bounceHost: '' })
     t.match(await domains.add('münchen.example'), { name: 'xn--mnchen-3ya.example' })
     t.equal(await domains.remove('one.example'), true)

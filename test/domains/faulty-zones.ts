@@ -75,6 +75,7 @@ _dmarc TXT ${txt('v=DMARC1; p=reject')}`,
 8 PTR other-name.hoster.test.`,
   'hoster.test': 'ip7 A 203.0.113.99\nother-name A 203.0.113.8',
   'reports.test': `agreed.test._report._dmarc TXT ${txt('v=DMARC1')}`,
+  'elsewhere.test': 'www A 203.0.113.80',
   'spf.test': `ok TXT ${txt('v=spf1 ip4:198.51.100.0/24 -all')}
 none TXT "something else"
 many TXT ${txt('v=spf1 include:m1.spf.test include:m2.spf.test include:m3.spf.test include:m4.spf.test -all')}
@@ -700,6 +701,18 @@ export const CASES: readonly Case[] = [
       sts: `_mta-sts.bounces TXT ${txt('v=STSv1;')}`,
     }),
     expect: ['tls-rpt tls-rpt-two', 'mta-sts mta-sts-unreadable'],
+  },
+  {
+    what: 'the host has no full name',
+    zone: (good) => good,
+    facts: () => ({ hostname: 'localhost', hosts: [{ name: 'localhost', addresses: [] }] }),
+    expect: ['zone host-name-not-public'],
+  },
+  {
+    what: 'the bounce host is of another organisation',
+    zone: (good) => ({ ...good }),
+    facts: () => ({ bounceHost: 'bounces.elsewhere.test', reportAddress: 'reports@agreed.test' }),
+    expect: ['zone bounce-host-elsewhere', 'bounce-mx mx-missing', 'bounce-spf spf-missing'],
   },
   {
     what: 'a domain without a bounce host keeps its return path: SPF at the domain is required',

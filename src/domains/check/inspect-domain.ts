@@ -8,6 +8,7 @@ import type { Template } from '../records/template.ts'
 import { type DnsFacts, sameOrganisation, type WantedRecord, wantedRecords } from '../records/wanted.ts'
 import { type Finding, finding, hasError, type InspectedRecord, type Inspection } from './finding.ts'
 import { inspectRecord, unchecked } from './inspect-record.ts'
+import { judgeSettings } from './judge-settings.ts'
 import { judgeZone } from './judge-zones.ts'
 import type { JudgeContext } from './judgement.ts'
 
@@ -21,7 +22,7 @@ export function planOffline(facts: DnsFacts, templates: readonly Template[]): In
     zone: '',
     ready: false,
     records: wantedRecords(facts, templates).map(unchecked),
-    findings: [],
+    findings: judgeSettings(facts),
   }
 }
 
@@ -31,6 +32,9 @@ export async function inspectDomain(
   templates: readonly Template[],
   options: ZoneViewOptions,
 ): Promise<Inspection> {
+  const settings = judgeSettings(facts)
+  // With a host that has no name nothing can be right.
+  if (hasError(settings)) return planOffline(facts, templates)
   const view = new ZoneView(options)
   const look = lookOf(facts, view)
   const addresses = new Map(
@@ -53,7 +57,7 @@ export async function inspectDomain(
   const left = await Promise.all(
     facts.keys.filter(({ state }) => state === 'retired').map((key) => leftOver(key, view)),
   )
-  const findings = await zoneFindings(view, [...first, ...reports])
+  const findings = [...settings, ...(await zoneFindings(view, [...first, ...reports]))]
   const gone = findings.filter(({ code }) => code === 'no-such-domain').map(({ name }) => name)
   // Of a domain that does not exist it is not told record by record that nothing stands in it.
   const records = [...first, ...reports, ...left.flatMap((one) => one ?? [])].map((record) =>

@@ -63,6 +63,9 @@ export async function inspectRecord(
     )
   const { judgement } = judged[0]!
   if (judgement.verdict === 'absent') return made(judgement)
+  const { resolver } = look
+  if (resolver.kind === 'failed' && !look.zone.bogus && !look.zone.broken)
+    return made(judgement, { verdict: 'waiting', findings: [...judgement.findings, unresolved(wanted)] })
   const stale = await staleness(wanted, look, heard[0]!.said, view, context)
   return stale === null
     ? made(judgement)
@@ -167,6 +170,16 @@ function disagreement(
       ? `${right.join(', ')} ${right.length === 1 ? 'has' : 'have'} it, ${others.join(', ')} ${others.length === 1 ? 'has' : 'have'} not`
       : `the name servers give different answers: ${others.join(', ')}`,
     'Wait until the zone is copied to all its name servers; if it stays so, ask whoever runs them.',
+  )
+}
+
+function unresolved(wanted: WantedRecord): Finding {
+  return finding(
+    'warning',
+    'resolver-failing',
+    wanted.name,
+    'the name servers have it, but the resolver gives no answer for it',
+    'Look again later; if it stays so, use another resolver, or see what the zone has that only some understand.',
   )
 }
 
