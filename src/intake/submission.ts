@@ -147,7 +147,8 @@ export class SubmissionServer implements AsyncDisposable {
   }
 
   async stop(deadlineMs: number): Promise<void> {
-    await Promise.all([...this.#servers, this.#local].map((server) => server?.stop(deadlineMs)))
+    const servers = this.#local === null ? this.#servers : [...this.#servers, this.#local]
+    await Promise.all(servers.map((server) => server.stop(deadlineMs)))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
