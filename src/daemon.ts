@@ -15,6 +15,7 @@ import {
   nextDueMs,
   openSink,
   Pool,
+  type Resolved,
   Resolver,
   Signer,
   type Sink,
@@ -270,6 +271,16 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
   })
   const mailboxProviderOf = (domain: string, hosts: readonly string[] = []): string =>
     shaping.mailboxProviderOf(domain, hosts)
+  const destinations = new Destinations({
+    resolver,
+    tlsPolicies,
+    clock,
+    hostname: config.hostname,
+    families: config.delivery.ip,
+    allowNetworks: config.delivery.allow_networks,
+    maxHosts: config.delivery.max_mx_hosts,
+    mailboxProviderOf,
+  })
   const dispatcher = new Dispatcher({
     config: config.delivery,
     maxRecipients: config.return_path.mode === 'message' ? 100 : 1,
@@ -291,16 +302,7 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
       const kind = config.return_path.mode === 'message' ? 'message' : 'recipient'
       return returnPaths.make({ kind, recipientKey: claim.recipients[0]!.key }, host, acceptedMs)
     },
-    destinations: new Destinations({
-      resolver,
-      tlsPolicies,
-      clock,
-      hostname: config.hostname,
-      families: config.delivery.ip,
-      allowNetworks: config.delivery.allow_networks,
-      maxHosts: config.delivery.max_mx_hosts,
-      mailboxProviderOf,
-    }),
+    destinations,
     mailboxProviderOf,
     limitsOf: (mailboxProvider) => shaping.ruleOf(mailboxProvider),
   })
@@ -431,6 +433,7 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
     connections: () => pool.open,
     refusedReturnPaths: () => refusedInbound.unknown,
     storeStats: () => database.stats(),
+    tlsSessions: () => tlsResults.totals,
     readiness,
   })
   const controlParts = {
@@ -445,6 +448,12 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
     warmUp,
     suppressions,
     records,
+    tls: {
+      results: tlsResults,
+      // Nothing leaves a sandbox, questions about others included.
+      resolve: async (domain: string): Promise<Resolved> =>
+        sandboxed ? { kind: 'deferred', reason: 'sandbox-mode' } : destinations.resolve(domain),
+    },
     keys: new KeyKeeper(records, vault, keyPlace, masterKey, clock),
     sink: sandboxed ? sink : null,
     clock,

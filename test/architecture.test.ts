@@ -42,6 +42,35 @@ const PROCESS: Readonly<Record<string, string>> = {
   'store/sqlite/open-file.ts': 'the pid that the lock file names, so that the second daemon can say who has the store',
 }
 
+/**
+ * Files that may open connections outward, each with what keeps it from leading anywhere. Everything else goes through
+ * guardedConnect, which checks the address that it connects to.
+ */
+const OUTWARD: Readonly<Record<string, string>> = {
+  'delivery/guarded-connect.ts': 'the one way out',
+  'delivery/smtp-client/tls-upgrade.ts': 'TLS over a socket that guardedConnect opened',
+  'delivery/direct/fetch-policy.ts': 'TLS and HTTP over a socket that guardedConnect opened',
+  'delivery/direct/dns-exchange.ts': 'the name servers of the configuration or the system',
+  'cli/local-api.ts': 'the unix socket of the daemon',
+  'limits/redis-limiter.ts': 'the Redis server of the configuration',
+}
+/** What opens connections, by module; of packages the import alone. */
+const OPENS: Readonly<Record<string, RegExp | null>> = {
+  net: /^(?:connect|createConnection|Socket)$/,
+  tls: /^connect$/,
+  dgram: /^createSocket$/,
+  http: /^(?:request|get|Agent|ClientRequest|globalAgent)$/,
+  https: /^(?:request|get|Agent|globalAgent)$/,
+  http2: /^connect$/,
+  dns: /^(?:lookup|resolve.*|Resolver|promises)$/,
+  'dns/promises': /./,
+  undici: null,
+  ioredis: null,
+  nodemailer: null,
+  mailauth: null,
+  pg: null,
+}
+
 /** The RFCs that code, comments and documents may name: each exists and says what it is named for. */
 const RFCS: Readonly<Record<string, string>> = {
   '1035': 'domain names',
@@ -246,6 +275,44 @@ void t.test('the process is touched by main.ts and daemon.ts alone', (t) => {
   t.end()
 })
 
+void t.test('connections outward are opened in one place', (t) => {
+  const ways = new Set<string>()
+  for (const file of sources(SRC)) {
+    const name = relative(SRC, file)
+    for (const opened of outwardIn(readFileSync(file, 'utf8'))) {
+      ways.add(name)
+      t.ok(
+        Object.hasOwn(OUTWARD, name),
+        `${name} uses ${opened}: go through guardedConnect (src/delivery/guarded-connect.ts)`,
+      )
+    }
+  }
+  t.strictSame([...ways].sort(), Object.keys(OUTWARD).sort(), 'each exception is one still')
+  // Over a socket that was opened by guardedConnect; an agent would open its own.
+  t.match(readFileSync(join(SRC, 'delivery/direct/fetch-policy.ts'), 'utf8'), /createConnection: \(\) => secure/)
+  t.match(readFileSync(join(SRC, 'delivery/direct/fetch-policy.ts'), 'utf8'), /await guardedConnect\(/)
+  t.end()
+})
+
+void t.test('the reader of ways outward sees every form', (t) => {
+  t.strictSame(
+    outwardIn(
+      [
+        "import { connect as c, type Socket, isIP } from 'node:net'",
+        "import net from 'node:net'",
+        "import * as tls from 'tls'",
+        "import { Agent } from 'undici'",
+        "const r = await import('node:https')",
+        "import type { Socket } from 'node:net'",
+        'const answer = await fetch(url)',
+        'this.#fetch(url); parts.fetch(url)',
+      ].join('\n'),
+    ),
+    ['net connect', 'net default', 'tls *', 'undici', 'https whole', 'fetch()'],
+  )
+  t.end()
+})
+
 void t.test('no RFC is named that is not in the list', (t) => {
   const files = [...sources(SRC), ...sources(join(ROOT, 'test')), ...sources(join(ROOT, 'scripts')), ...documents()]
   let named = 0
@@ -278,6 +345,30 @@ function sources(directory: string): readonly string[] {
     .map((entry) => join(entry.parentPath, entry.name))
     .filter((path) => !path.startsWith(join(SRC, 'panel')))
     .sort()
+}
+
+/** What in a source text can open a connection: `net connect`, `undici`, `fetch()`. */
+function outwardIn(text: string): readonly string[] {
+  const found: string[] = []
+  const statement =
+    /^import\s+(?!type\b)(?<what>[^'"]*?)\s*from\s*'(?:node:)?(?<from>[^']+)'|\bimport\('(?:node:)?(?<late>[^']+)'\)(?!\.)/gm
+  for (const { groups = {} } of text.matchAll(statement)) {
+    const from = groups.from ?? groups.late ?? ''
+    if (!Object.hasOwn(OPENS, from)) continue
+    const rule = OPENS[from]!
+    const what = groups.what ?? ''
+    if (rule === null) found.push(from)
+    else if (groups.late !== undefined) found.push(`${from} whole`)
+    else if (!what.startsWith('{')) found.push(`${from} ${what.startsWith('*') ? '*' : 'default'}`)
+    else
+      for (const one of what.slice(1, -1).split(',')) {
+        const name = one.trim().split(/\s+as\s+/, 1)[0]!
+        if (name !== '' && !name.startsWith('type ') && rule.test(name)) found.push(`${from} ${name}`)
+      }
+  }
+  for (const line of text.split('\n'))
+    if (/(?<![.#\w])fetch\(/.test(line) && !/^\s*(?:\/\/|\*|\/\*|fetch\()/.test(line)) found.push('fetch()')
+  return found
 }
 
 function documents(): readonly string[] {

@@ -28,6 +28,7 @@ export const VERBS: readonly VerbEntry[] = [
   entry('suppress', 'who must not be written to again', async () => (await import('./verbs/suppress.ts')).suppress),
   entry('bounce', 'read mails that came back', async () => (await import('./verbs/bounce.ts')).bounce),
   entry('reply', 'classify SMTP replies', async () => (await import('./verbs/reply.ts')).reply),
+  entry('tls', 'how mail to recipient domains is secured', async () => (await import('./verbs/tls.ts')).tls),
   entry('warmup', 'the warm-up of source addresses', async () => (await import('./verbs/standing.ts')).warmup),
   entry('reputation', 'how own delivery stands', async () => (await import('./verbs/standing.ts')).reputation),
   entry('config', 'check, explain and show the configuration', async () => (await import('./verbs/config.ts')).config),

@@ -17,6 +17,8 @@ export type MetricsParts = {
   /** Return paths refused: forged, expired, not ours. */
   refusedReturnPaths(): number
   storeStats(): { readonly writes: number; readonly queued: number }
+  /** Sessions with MX hosts since start, by `<policy type> <result>` (RFC 8460). */
+  tlsSessions(): ReadonlyMap<string, number>
   readiness(): Promise<Readiness>
   readonly limits?: HttpLimits
 }
@@ -90,6 +92,19 @@ export class Metrics {
         loopDelay.reset()
       },
     })
+    const tls = new Gauge({
+      name: 'relevo_tls_sessions',
+      help: 'Sessions with MX hosts since start, by the policy that the domain publishes and what became of TLS',
+      labelNames: ['policy', 'result'],
+      registers,
+      collect() {
+        for (const [name, count] of parts.tlsSessions()) {
+          const [policy = '', result = ''] = name.split(' ')
+          this.set({ policy, result }, count)
+        }
+      },
+    })
+    void tls
     gauge('relevo_backlog_messages', 'Messages accepted and not yet tried for the first time', parts.backlog)
     gauge('relevo_submission_sessions', 'Open sessions of submission clients', parts.sessions)
     gauge('relevo_delivery_connections', 'Open connections to MX hosts and relays', parts.connections)

@@ -14,6 +14,7 @@ import { type ProviderParts, providerRoutes } from './api/providers.ts'
 import { queueRoutes } from './api/queue.ts'
 import { sandboxRoutes } from './api/sandbox.ts'
 import { suppressionRoutes } from './api/suppressions.ts'
+import { type TlsParts, tlsRoutes } from './api/tls.ts'
 import { makeAudit } from './audit.ts'
 import { HTTP_LIMITS, type HttpLimits, serverOptions } from './http-limits.ts'
 import { type Identity, identityOf, LOCAL } from './identity.ts'
@@ -31,6 +32,7 @@ export type ControlParts = ProviderParts & {
   readonly tokens: Tokens
   readonly suppressions: SuppressionList
   readonly records: Records
+  readonly tls: TlsParts
   /** The master key: on the local socket only. */
   readonly keys: KeyKeeper
   readonly clock: Clock
@@ -105,6 +107,7 @@ export class ControlServer {
         providerRoutes(api, parts, audit)
         suppressionRoutes(api, parts.suppressions, audit, parts.maxBodyBytes)
         eventRoutes(api, parts.records)
+        tlsRoutes(api, parts.tls)
         if (local) keyRoutes(api, parts.keys, audit)
         if (local && parts.sink !== null) sandboxRoutes(api, parts.sink)
         parts.more(api)

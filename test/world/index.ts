@@ -20,7 +20,7 @@ export {
   type Script,
   STAGES,
 } from './mx-behaviours.ts'
-export { openPolicyHost, type PolicyHost } from './policy-host.ts'
+export { openPolicyHost, type PolicyAnswer, type PolicyHost } from './policy-host.ts'
 export { RawClient, type RawReply } from './raw-client.ts'
 export { MxSession, type ScriptedMx, type ScriptedMxOptions, scriptedMx, type Taken } from './scripted-mx.ts'
 export { type TempDir, tempDir } from './temp-dir.ts'
