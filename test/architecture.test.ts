@@ -52,6 +52,7 @@ const OUTWARD: Readonly<Record<string, string>> = {
   'delivery/direct/fetch-policy.ts': 'TLS and HTTP over a socket that guardedConnect opened',
   'delivery/direct/dns-exchange.ts': 'the name servers of the configuration or the system',
   'cli/local-api.ts': 'the unix socket of the daemon',
+  'cli/sendmail/local-smtp.ts': 'the unix socket of the daemon',
   'limits/redis-limiter.ts': 'the Redis server of the configuration',
 }
 /** What opens connections, by module; of packages the import alone. */
