@@ -26,7 +26,13 @@ export type Stage =
 /** How one recipient came out of one attempt. A value, never an exception. */
 export type RecipientResult =
   /** `peerNotifies`: it offered DSN and was passed what the sender asked for, so success is its to tell (RFC 3461 §5.2.2). */
-  | { readonly kind: 'delivered'; readonly reply: Reply; readonly peerNotifies: boolean }
+  | {
+      readonly kind: 'delivered'
+      readonly reply: Reply
+      readonly peerNotifies: boolean
+      /** The host said this before the content was all there; `reply` is what it said after that. */
+      readonly early?: Reply
+    }
   /** A permanent answer about this message or recipient (5yz), or a permanent DNS answer (NXDOMAIN, null MX). */
   | {
       readonly kind: 'refused'

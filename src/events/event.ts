@@ -83,6 +83,8 @@ export function sentEvent(
     readonly maybeDuplicate: boolean
     /** It went in clear text because TLS, which was offered, failed so. */
     readonly tlsFailure?: string
+    /** What the host said before the content was all there. */
+    readonly earlyReply?: string
   },
 ): NewEvent {
   const { provider, by, ...detail } = facts

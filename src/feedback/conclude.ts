@@ -123,7 +123,7 @@ function delivered(
   parts: ConcludeParts,
   claim: Claim,
   recipient: ClaimedRecipient,
-  { reply, peerNotifies }: Extract<RecipientResult, { kind: 'delivered' }>,
+  { reply, peerNotifies, early }: Extract<RecipientResult, { kind: 'delivered' }>,
   context: ConcludeContext,
 ): Settlement | Promise<Settlement> {
   const { provider, trace, nowMs } = context
@@ -136,13 +136,14 @@ function delivered(
     queueMs: nowMs - claim.message.acceptedMs,
     sendMs: trace === null ? 0 : Math.round(trace.endedMs - trace.startedMs),
     ...(trace?.tlsFailure ? { tlsFailure: trace.tlsFailure } : {}),
+    ...(early === undefined ? {} : { earlyReply: `${early.code} ${early.text}`.slice(0, 500) }),
     maybeDuplicate: recipient.maybeDuplicate,
   })
   const settlement: Settlement = {
     ...base(claim, recipient, context),
     to: 'sent',
     reason: 'delivered',
-    attempt: attemptOf(context, 'dot', reply, 'delivered', Boolean(trace?.tlsFailure)),
+    attempt: attemptOf(context, 'dot', reply, 'delivered', Boolean(trace?.tlsFailure) || early !== undefined),
     events: [event],
     counters: context.counters.map((counter): CounterMove => ({ ...counter, delta: 1 })),
   }

@@ -25,6 +25,7 @@ export class Connection implements SmtpConnection {
   readonly #options: ConnectOptions
   readonly #sizeLimit: number
   #messagesSent = 0
+  #began = false
   #busy = false
 
   constructor(wire: Wire, options: ConnectOptions, opened: Opened) {
@@ -54,6 +55,8 @@ export class Connection implements SmtpConnection {
     const over = this.tls === '' ? 'clear text' : this.tls
     transcript.note(`message ${this.#messagesSent + 1} to ${this.host} [${this.address}] over ${over}`)
     this.#wire.transcript = transcript
+    this.#wire.forgiveOneEarly(!this.#began)
+    this.#began = true
     try {
       const results = await runTransaction(this.#wire, transaction, {
         offered: this.capabilities,

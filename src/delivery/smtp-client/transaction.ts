@@ -191,7 +191,14 @@ async function sendContent(wire: Wire, t: Transaction, peer: Peer): Promise<Reci
   wire.phase(peer.deadlines.dotMs)
   const reply = await wire.reply()
   if (reply === null) return uncertain(wire, 'dot')
-  if (reply.code < 300) return { kind: 'delivered', reply: shown(reply), peerNotifies: peer.offered.has('DSN') }
+  const early = wire.forgiven
+  // What answers out of turn once is not asked again.
+  if (early !== null) wire.end('done')
+  if (reply.code < 300)
+    return {
+      ...{ kind: 'delivered', reply: shown(reply), peerNotifies: peer.offered.has('DSN') },
+      ...(early === null ? {} : { early: shown(early) }),
+    }
   if (reply.code < 400) {
     wire.end('protocol-error', `${reply.code} in answer to the content`)
     return uncertain(wire, 'dot')

@@ -37,6 +37,10 @@ export class Wire {
   #leaving = false
   /** What came over TLS meanwhile; see `#onData`. */
   #early: Buffer[] = []
+  /** One acceptance said between 354 and the end of the content may be passed over; see `forgiveOneEarly`. */
+  #forgives = false
+  #lastCode = 0
+  #forgiven: WireReply | null = null
   #cancelDeadline: (() => void) | null = null
   #ended: End | null = null
 
@@ -67,6 +71,19 @@ export class Wire {
   rest(): void {
     this.#cancelDeadline?.()
     this.#cancelDeadline = null
+  }
+
+  /**
+   * A connection that carried nothing yet has no reply left over from before. If a 2yz comes between its 354 and the end of
+   * the content, the host answers too soon: that reply is passed over, and the one after the content is the answer.
+   */
+  forgiveOneEarly(may: boolean): void {
+    this.#forgives = may
+  }
+
+  /** The reply that was passed over. */
+  get forgiven(): WireReply | null {
+    return this.#forgiven
   }
 
   /** The greeting is the one reply that is due without a command. */
@@ -203,6 +220,13 @@ export class Wire {
       if (this.#due === 0) {
         const early = step.kind === 'reply' ? step.reply : null
         if (early) this.#record(early)
+        if (step.kind === 'reply' && this.#forgives && this.#lastCode === 354 && isAcceptance(step.reply)) {
+          this.#forgives = false
+          this.#forgiven = step.reply
+          this.transcript.note('that came before it was due: it does not count')
+          at = step.next
+          continue
+        }
         this.end('unexpected-reply', 'the peer spoke when no reply was due', early)
         return
       }
@@ -213,6 +237,7 @@ export class Wire {
       }
       at = step.next
       this.#due--
+      this.#lastCode = step.reply.code
       this.#record(step.reply)
       const waiting = this.#waiting
       this.#waiting = null
@@ -225,4 +250,8 @@ export class Wire {
     const last = reply.lines.length - 1
     for (let i = 0; i <= last; i++) this.transcript.received(`${reply.code}${i < last ? '-' : ' '}${reply.lines[i]!}`)
   }
+}
+
+function isAcceptance({ code }: WireReply): boolean {
+  return code >= 200 && code < 300
 }
