@@ -43,7 +43,9 @@ export class ReportReader {
     const worker = this.#start()
     const finish = (report: Report, alive: boolean): void => {
       cancel()
-      worker.removeAllListeners()
+      // Only ours: with those of Node itself gone the thread would never be heard again.
+      worker.off('message', answered)
+      worker.off('error', failed)
       if (!alive) {
         void worker.terminate()
         this.#worker = null
@@ -56,11 +58,13 @@ export class ReportReader {
       this.#log.warn({ bytes: one.content.length }, 'a mail took too long to read; it is listed and changes nothing')
       finish(UNREADABLE, false)
     })
-    worker.once('message', (report: Report) => finish(report, true))
-    worker.once('error', (error) => {
+    const answered = (report: Report): void => finish(report, true)
+    const failed = (error: unknown): void => {
       this.#log.warn({ error: String(error) }, 'a mail could not be read; it is listed and changes nothing')
       finish(UNREADABLE, false)
-    })
+    }
+    worker.once('message', answered)
+    worker.once('error', failed)
     worker.postMessage(one.content)
   }
 
@@ -71,6 +75,8 @@ export class ReportReader {
         resourceLimits: { maxOldGenerationSizeMb: 256 },
       })
       this.#worker.unref()
+      // Between two mails nobody listens, and an error that nobody hears would end the process.
+      this.#worker.on('error', () => {})
     }
     return this.#worker
   }

@@ -3,7 +3,7 @@ import { availableParallelism, loadavg } from 'node:os'
 import { RawClient } from '#world'
 import { DaemonRig, DOMAIN, type RigOptions } from '../daemon/daemon-rig.ts'
 
-export { DOMAIN } from '../daemon/daemon-rig.ts'
+export { DOMAIN, RELEVO } from '../daemon/daemon-rig.ts'
 
 /** The listeners that take mail by SMTP, by the port they stand on in the world. */
 export const PORTS = ['25', '587', '465'] as const
