@@ -268,16 +268,6 @@ export class DamagedContent extends Error {
   }
 }
 
-/** The stored content cannot be read now (no descriptor left, no answer of the disk): that says nothing of what it holds. */
-export class UnreadableContent extends Error {
-  readonly messageId: string
-  constructor(messageId: string, cause: unknown) {
-    super(`content of message ${messageId} cannot be read now: ${(cause as Error).message}`, { cause })
-    this.name = 'UnreadableContent'
-    this.messageId = messageId
-  }
-}
-
 /**
  * Keeps every message until each recipient is settled. Speaks of messages, recipients and leases, never of rows or files.
  * All methods reject with the driver's I/O error (`ENOSPC`, `SQLITE_FULL` as code) when nothing could be kept.
@@ -288,8 +278,16 @@ export interface QueueStore extends AsyncDisposable {
     message: NewMessage,
     events: readonly NewEvent[],
   ): Promise<{ readonly result: AcceptResult; readonly due: readonly ScheduleRow[] }>
-  /** `ready`/due `deferred`/`scheduled` → `leased`, durable before it resolves; what is no longer claimable is left out. */
-  lease(keys: readonly number[], owner: string, nowMs: number, untilMs: number): Promise<readonly Claim[]>
+  /**
+   * `ready`/due `deferred`/`scheduled` → `leased`, durable before it resolves; what is no longer claimable is left out.
+   * @param now times that somebody chose are over by `wallMs`, waits by `waitedMs`
+   */
+  lease(
+    keys: readonly number[],
+    owner: string,
+    now: number | { readonly wallMs: number; readonly waitedMs: number },
+    untilMs: number,
+  ): Promise<readonly Claim[]>
   /** All settlements in one transaction; `due` holds what became due later (deferred, spawned). */
   settle(settlements: readonly Settlement[]): Promise<{
     readonly results: readonly SettleResult[]
@@ -297,7 +295,7 @@ export interface QueueStore extends AsyncDisposable {
     /** Messages whose last recipient was settled. */
     readonly done: readonly string[]
   }>
-  /** The content, its checksum verified; rejects with DamagedContent, or with UnreadableContent when it cannot be told. */
+  /** The content, its checksum verified; rejects with DamagedContent, or with the machine's error when it cannot be told. */
   content(messageId: string): Promise<Buffer>
   /** Everything of the message that waits goes to `held`, reason `damaged`; returns how many recipients. */
   holdDamaged(messageId: string, nowMs: number): Promise<number>

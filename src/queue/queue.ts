@@ -20,14 +20,20 @@ import {
   type SettleResult,
   type Steer,
 } from './contract.ts'
+import { QueueTime } from './queue-time.ts'
 import { Schedule } from './schedule.ts'
 import { SentNotes } from './sent-notes.ts'
 
 const CACHE_BYTES = 67_108_864
-const REBUILD_PAGE = 20_000
+/** Small, so that taking one in holds nobody up. */
+const REBUILD_PAGE = 2000
 const RETIRE_STEP = 200
 const SPACE_EVERY_MS = 2000
 const RECLAIM_EVERY_MS = 30_000
+/** Until the next suspect is offered, when the one before has not been tried (its destination waits). */
+const SUSPECT_MS = 60_000
+/** Longer than any wait that is not chosen by somebody. */
+const LONGEST_WAIT_MS = 172_800_000
 /** Until a settlement that found no room is tried again. */
 const ROOM_RETRY_MS = 1000
 /** A timer may fire a little early; what is due within this is due. */
@@ -70,8 +76,11 @@ export class Queue implements AsyncDisposable {
   readonly #contents = new ContentCache(CACHE_BYTES)
   readonly #listeners = new Set<() => void>()
   readonly #strongerListeners = new Set<(domain: string, priority: Priority) => void>()
-  /** Added to the monotonic time, it is the wall clock of the start: leases end by a clock that nobody sets. */
-  readonly #leaseOriginMs: number
+  readonly #time: QueueTime
+  /** Those that may be the cause of crashes: offered one at a time, never two at once. */
+  readonly #suspects: ScheduleRow[] = []
+  #suspect: number | null = null
+  #cancelSuspect: (() => void) | null = null
   #cancelTimer: (() => void) | null = null
   #timerMs = Number.POSITIVE_INFINITY
   #cancelReclaim: (() => void) | null = null
@@ -92,7 +101,10 @@ export class Queue implements AsyncDisposable {
     this.#log = options.log
     this.#onEvents = options.onEvents ?? (() => {})
     this.#notes = new SentNotes(options.directory, options.log)
-    this.#leaseOriginMs = options.clock.now() - options.clock.monotonicMs()
+    this.#time = new QueueTime(options.clock, (byMs) => {
+      options.log.warn({ by_ms: Math.round(byMs) }, 'the clock was set: waits and lifetimes go on as they were')
+      void this.#followClock()
+    })
   }
 
   /** Settles what a crash left noted as sent, takes back what else it left leased, and rebuilds the schedule. */
@@ -103,14 +115,8 @@ export class Queue implements AsyncDisposable {
     const reclaimed = await options.store.reclaim(options.owner, options.clock.now())
     if (reclaimed.length > 0)
       options.log.warn({ recipients: reclaimed.length }, 'attempts cut off by the last stop are tried again')
-    let after = 0
-    for (;;) {
-      const rows = await options.store.schedule(after, REBUILD_PAGE)
-      const nowMs = options.clock.now()
-      for (const row of rows) queue.#schedule.add(row, nowMs)
-      if (rows.length < REBUILD_PAGE) break
-      after = rows.at(-1)!.key
-    }
+    await queue.#readSchedule((row) => queue.#add(queue.#within(row)))
+    queue.#offerSuspect()
     await queue.#lookAtSpace()
     queue.#planReclaim()
     return queue
@@ -164,7 +170,7 @@ export class Queue implements AsyncDisposable {
 
   /** The next destination domain to serve; null when there is nothing to do now. */
   nextDestination(): { readonly domain: string; readonly priority: Priority } | null {
-    const next = this.#schedule.nextDestination(this.#clock.now() + EARLY_MS)
+    const next = this.#schedule.nextDestination(this.#time.now() + EARLY_MS)
     if (next === null) this.#setTimer()
     return next
   }
@@ -190,18 +196,18 @@ export class Queue implements AsyncDisposable {
 
   /** Leases due recipients whose lifetime is over while their destination is parked or blocked, at most `max`. */
   async claimExpired(max: number): Promise<readonly Claim[]> {
-    const rows = this.#schedule.takeExpired(this.#clock.now(), max)
+    const rows = this.#schedule.takeExpired(this.#time.now(), max)
     return rows.length === 0 ? [] : this.#lease(rows)
   }
 
   park(domain: string, untilMs: number, reason: string): void {
-    this.#schedule.park(domain, untilMs, reason)
+    this.#schedule.park(domain, this.#time.fromWall(untilMs), reason)
     this.#setTimer()
   }
 
   /** @param reason what its mail waits for, `destination-concurrency` when nothing is said; `untilMs` when that is known */
   block(domain: string, reason?: string, untilMs?: number): void {
-    this.#schedule.block(domain, reason, untilMs)
+    this.#schedule.block(domain, reason, untilMs === undefined ? untilMs : this.#time.fromWall(untilMs))
   }
 
   unblock(domain: string): void {
@@ -221,6 +227,7 @@ export class Queue implements AsyncDisposable {
     if (this.#unsettled === 0) this.#notes.rewind()
     for (const id of done) this.#contents.drop(id)
     this.#plan(due)
+    if (this.#suspect !== null && settlements.some(({ key }) => key === this.#suspect)) this.#suspectEnded()
     const events = settlements.flatMap((settlement, i) => (results[i]?.kind === 'settled' ? settlement.events : []))
     if (events.length > 0) this.#onEvents(events)
     return results
@@ -296,7 +303,10 @@ export class Queue implements AsyncDisposable {
     return (message?.recipients ?? []).map(({ address, domain, state, reason, dueMs }) => {
       const due = state === 'ready' || (dueMs !== null && dueMs <= this.#clock.now())
       const waits = due && state !== 'leased' ? this.#schedule.waitsFor(domain) : null
-      if (waits !== null) return { address, state, reason: waits.reason, untilMs: waits.untilMs }
+      if (waits !== null) {
+        const untilMs = waits.untilMs === null ? null : this.#time.toWall(waits.untilMs)
+        return { address, state, reason: waits.reason, untilMs }
+      }
       return { address, state, reason, untilMs: state === 'deferred' || state === 'scheduled' ? dueMs : null }
     })
   }
@@ -325,6 +335,7 @@ export class Queue implements AsyncDisposable {
     this.#closed = true
     this.#cancelTimer?.()
     this.#cancelReclaim?.()
+    this.#cancelSuspect?.()
     this.#listeners.clear()
     this.#strongerListeners.clear()
     await this.#store[Symbol.asyncDispose]()
@@ -347,19 +358,23 @@ export class Queue implements AsyncDisposable {
   }
 
   async #lease(rows: readonly ScheduleRow[]): Promise<readonly Claim[]> {
-    // What the schedule found due stays due when the clock is set back meanwhile: it would not be offered again.
-    const nowMs = Math.max(this.#clock.now() + EARLY_MS, ...rows.map(({ dueMs }) => dueMs))
+    const wallMs = this.#clock.now() + EARLY_MS
     const keys = rows.map(({ key }) => key)
+    // Once the clock was set, when a wait ends is known here alone.
+    const waitedMs = this.#time.wasSet ? Number.MAX_SAFE_INTEGER : wallMs
+    let claims: readonly Claim[]
     try {
-      return await this.#store.lease(keys, this.#owner, nowMs, this.#leaseTimeMs() + this.#config.lease * 1000)
+      const untilMs = Math.floor(this.#time.now()) + this.#config.lease * 1000
+      claims = await this.#store.lease(keys, this.#owner, { wallMs, waitedMs }, untilMs)
     } catch (error) {
-      for (const row of rows) this.#schedule.add(row, nowMs)
+      for (const row of rows) this.#schedule.add({ ...row, dueMs: 0 }, 0)
       throw error
     }
-  }
-
-  #leaseTimeMs(): number {
-    return Math.floor(this.#leaseOriginMs + this.#clock.monotonicMs())
+    if (!this.#time.wasSet) return claims
+    return claims.map(({ message, recipients }) => {
+      const expiresMs = this.#time.expiry(message.expiresMs, recipients[0]!.key)
+      return { message: { ...message, expiresMs }, recipients }
+    })
   }
 
   async #whenThereIsRoom<T>(write: () => Promise<T>): Promise<T> {
@@ -378,14 +393,76 @@ export class Queue implements AsyncDisposable {
 
   #plan(due: readonly ScheduleRow[]): void {
     if (due.length === 0) return
-    const nowMs = this.#clock.now()
     let wake = false
-    for (const row of due) {
-      this.#schedule.add(row, nowMs)
-      wake ||= row.dueMs <= nowMs
-    }
+    for (const row of due) wake = this.#add(row) || wake
+    this.#offerSuspect()
     if (wake) this.#wake()
     else this.#setTimer()
+  }
+
+  /** A wait as long as none is was written by a clock that was ahead: it does not hold the mail until then. */
+  #within(row: ScheduleRow): ScheduleRow {
+    const latestMs = this.#clock.now() + LONGEST_WAIT_MS
+    if (row.appointed === true || row.dueMs <= latestMs) return row
+    this.#time.distrust()
+    return { ...row, dueMs: latestMs }
+  }
+
+  /** True when it is due now. */
+  #add(row: ScheduleRow): boolean {
+    if (row.suspect === true) {
+      this.#suspects.push(row)
+      return false
+    }
+    const nowMs = this.#time.now()
+    const { expiresMs = Number.POSITIVE_INFINITY } = row
+    const dueMs = this.#time.fromWall(row.dueMs)
+    this.#schedule.add({ ...row, dueMs, expiresMs: this.#time.fromWall(this.#time.expiry(expiresMs, row.key)) }, nowMs)
+    this.#time.accepted(row.key)
+    return dueMs <= nowMs
+  }
+
+  /** The next of those that may be the cause of crashes, when none is under way; each has a minute before the next goes. */
+  #offerSuspect(): void {
+    if (this.#suspect !== null || this.#closed) return
+    const row = this.#suspects.shift()
+    if (row === undefined) return
+    this.#suspect = row.key
+    const { suspect: _suspect, ...plain } = row
+    this.#cancelSuspect = this.#clock.after(SUSPECT_MS, () => this.#suspectEnded())
+    if (this.#add(plain)) this.#wake()
+    else this.#setTimer()
+  }
+
+  #suspectEnded(): void {
+    this.#cancelSuspect?.()
+    this.#cancelSuspect = null
+    this.#suspect = null
+    this.#offerSuspect()
+  }
+
+  async #readSchedule(take: (row: ScheduleRow) => void): Promise<void> {
+    let next = this.#store.schedule(0, REBUILD_PAGE)
+    for (;;) {
+      const rows = await next
+      const last = rows.length < REBUILD_PAGE
+      if (!last) next = this.#store.schedule(rows.at(-1)!.key, REBUILD_PAGE)
+      for (const row of rows) take(row)
+      if (last) return
+    }
+  }
+
+  /** Times that somebody chose are by the wall clock: they are planned anew when it was set. An entry too many finds nothing. */
+  async #followClock(): Promise<void> {
+    try {
+      await this.#readSchedule((row) => {
+        if (row.appointed === true) this.#add(row)
+      })
+      this.#wake()
+      this.#setTimer()
+    } catch (error) {
+      if (!this.#closed) this.#log.error({ error: messageOf(error) }, 'scheduled mail could not be planned anew')
+    }
   }
 
   #wake(): void {
@@ -397,12 +474,12 @@ export class Queue implements AsyncDisposable {
     if (nextMs === null || this.#closed || nextMs >= this.#timerMs) return
     this.#cancelTimer?.()
     this.#timerMs = nextMs
-    this.#cancelTimer = this.#clock.after(nextMs - this.#clock.now(), () => {
+    this.#cancelTimer = this.#clock.after(nextMs - this.#time.now(), () => {
       this.#timerMs = Number.POSITIVE_INFINITY
       this.#cancelTimer = null
-      // Woken early (a far time, a clock set back): nothing is due yet and the timer is set again. What is due is moved
-      // here, not when somebody has time for it, or the timer would fire again at once until then.
-      this.#schedule.mature(this.#clock.now() + EARLY_MS)
+      // Woken early (a far time): nothing is due yet and the timer is set again. What is due is moved here, not when
+      // somebody has time for it, or the timer would fire again at once until then.
+      this.#schedule.mature(this.#time.now() + EARLY_MS)
       this.#wake()
       this.#setTimer()
     })
@@ -411,12 +488,8 @@ export class Queue implements AsyncDisposable {
   #planReclaim(): void {
     this.#cancelReclaim = this.#clock.after(RECLAIM_EVERY_MS, () => {
       this.#store
-        .reclaim(null, this.#leaseTimeMs())
-        .then((rows) => {
-          this.#plan(rows)
-          // A clock set forward makes mail due that a timer would come to later.
-          if ((this.#schedule.nextTimeMs() ?? Number.POSITIVE_INFINITY) <= this.#clock.now()) this.#wake()
-        })
+        .reclaim(null, Math.floor(this.#time.now()))
+        .then((rows) => this.#plan(rows))
         .catch((error: unknown) =>
           this.#log.error({ error: messageOf(error) }, 'overdue leases could not be taken back'),
         )

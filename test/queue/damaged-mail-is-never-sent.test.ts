@@ -1,8 +1,19 @@
-import { closeSync, openSync, readdirSync, readSync, rmSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import Sqlite from 'better-sqlite3'
 import t, { type Test } from 'tap'
-import { silentLog } from '#base'
+import { isMachineError, silentLog } from '#base'
 import { DamagedContent, type NewMessage, Queue } from '#queue'
 import { manualClock, tempDir } from '#world'
 import { body, message, queued, T0 } from '../contract/queue-messages.ts'
@@ -97,6 +108,69 @@ void t.test('a missing segment file damages its own messages only, and a new one
   t.equal(await opened.store.holdDamaged(lost.id, T0), 1)
 })
 
+void t.test('a content that cannot be read now is not taken for damaged: nothing is held', async (t) => {
+  const path = await directory(t)
+  const mail = message(['one@a.example'], { content: body('kept', 150_000) })
+  await keep(path, [mail])
+  const file = join(path, 'segments', '00000001.seg')
+  const opened = await openSqlite(path)
+  t.teardown(() => opened[Symbol.asyncDispose]())
+  const options = { config: queueDefaults, directory: path, owner: 'node', clock: manualClock(T0), log: silentLog }
+  const queue = await Queue.open({ store: opened.store, ...options })
+  renameSync(file, `${file}.kept`)
+  mkdirSync(file)
+  const error = await queue.content(mail.id).catch((thrown: unknown) => thrown)
+  t.ok(isMachineError(error), String(error))
+  t.match((await queue.message(mail.id))!.recipients, [{ state: 'ready' }])
+  rmdirSync(file)
+  renameSync(`${file}.kept`, file)
+  t.same(await queue.content(mail.id), Buffer.from(mail.content))
+})
+
+void t.test(
+  'a store of the first tables is opened as it is, and its rows take the wider checksum as they move',
+  async (t) => {
+    const path = await directory(t)
+    const mails = ['one', 'two', 'three'].map((name) => message([`${name}@a.example`]))
+    await keep(path, mails)
+    // As the first version of the tables left it.
+    const db = new Sqlite(join(path, 'relevo.db'))
+    for (const row of db.prepare('SELECT * FROM messages').all() as Record<string, string | number>[])
+      db.prepare('UPDATE messages SET row_checksum = ? WHERE key = ?').run(
+        crc32(
+          [row.id, row.reverse_path, row.sending_domain, row.expires_ms, row.sandbox, row.size, row.checksum].join(
+            '\0',
+          ),
+        ),
+        row.key,
+      )
+    for (const row of db.prepare('SELECT * FROM recipients').all() as Record<string, string | number>[])
+      db.prepare('UPDATE recipients SET row_checksum = ? WHERE key = ?').run(
+        crc32([row.message, row.address, row.domain, row.original_recipient, row.notify].join('\0')),
+        row.key,
+      )
+    db.exec(`ALTER TABLE messages DROP COLUMN checksum_form; ALTER TABLE recipients DROP COLUMN checksum_form;
+    ALTER TABLE recipients DROP COLUMN lone_crashes; ALTER TABLE messages DROP COLUMN tls;
+    UPDATE schema_versions SET version = 1 WHERE module = 'queue';
+    UPDATE recipients SET address = 'evil@a.example' WHERE key = 2`)
+    db.close()
+    await using opened = await openSqlite(path)
+    const rows = await opened.store.schedule(0, 10)
+    t.equal(rows.length, 3)
+    const claims = await opened.store.lease(keysOf(rows), 'node', T0, T0 + 1000)
+    t.same(
+      claims.map(({ message }) => message.id),
+      [mails[0]!.id, mails[2]!.id],
+      'what was altered is found by the old checksum',
+    )
+    await opened.store.reclaim('node', T0)
+    const look = new Sqlite(join(path, 'relevo.db'), { readonly: true })
+    t.same(look.prepare('SELECT checksum_form FROM recipients ORDER BY key').pluck().all(), [1, 0, 1])
+    look.close()
+    t.equal((await opened.store.lease([rows[0]!.key], 'node', T0, T0 + 1000)).length, 1)
+  },
+)
+
 void t.test('a row whose fields were altered is held at the lease, whichever field it is', async (t) => {
   const alterations = [
     "UPDATE recipients SET address = 'other@a.example'",
@@ -108,6 +182,15 @@ void t.test('a row whose fields were altered is held at the lease, whichever fie
     "UPDATE messages SET sending_domain = 'other.example'",
     'UPDATE messages SET expires_ms = expires_ms + 1',
     'UPDATE messages SET sandbox = 0',
+    "UPDATE messages SET envelope_id = 'x'",
+    "UPDATE messages SET ret = 'full'",
+    'UPDATE messages SET smtp_utf8 = 1',
+    "UPDATE messages SET header_from = 'x@sender.example'",
+    "UPDATE messages SET route = 'relay'",
+    "UPDATE messages SET tls = 'optional'",
+    'UPDATE messages SET priority = 0',
+    'UPDATE recipients SET due_ms = due_ms + 1e12',
+    'UPDATE recipients SET attempts = 9',
     'UPDATE messages SET size = size + 1',
     'UPDATE messages SET checksum = checksum + 1',
     "UPDATE messages SET id = 'x' || substr(id, 2)",

@@ -135,7 +135,7 @@ class Run implements AsyncDisposable {
         break
       case 'advance':
         if (step.ms <= 10_000) await this.clock.advance(step.ms)
-        else this.clock.jump(step.ms)
+        else this.clock.skip(step.ms)
         break
       case 'crash':
         await this.#crash()
@@ -154,7 +154,7 @@ class Run implements AsyncDisposable {
       round++
     ) {
       if (round > 500) throw new Error(`these never end: ${this.model.lines().join('\n')}`)
-      this.clock.jump(1_000_000)
+      this.clock.skip(1_000_000)
       for (const domain of DOMAINS) await this.#claim(domain, 3)
       for (const claim of this.#claims.splice(0)) await this.#settle(claim, 'sent', 0)
     }
@@ -172,7 +172,7 @@ class Run implements AsyncDisposable {
       this.model.recipients.map((one) => `${one.messageId} ${one.address} ${one.state}`).sort(),
     )
     for (const id of this.#messages) same(`content of ${id}`, (await this.#queue.message(id))?.contentKept, false)
-    this.clock.jump(31 * 86_400_000)
+    this.clock.skip(31 * 86_400_000)
     same('removed', await this.#queue.runRetention(), this.#messages.length)
     same('after the retention', definite(await this.#queue.counts()), {})
   }

@@ -52,7 +52,9 @@ void t.test('what changes the queue finds its rows by an index', async (t) => {
   const claims: Claim[] = []
   for (let number = 0; number < 20; number++) {
     const { due } = accept(number % 2 === 0 ? 100 : 3000, number)
-    claims.push(...leasing.lease({ keys: due.map(({ key }) => key), owner: 'o', nowMs: T0, untilMs: T0 + 1 }))
+    claims.push(
+      ...leasing.lease({ keys: due.map(({ key }) => key), owner: 'o', nowMs: T0, waitedMs: T0, untilMs: T0 + 1 }),
+    )
   }
   leasing.reclaim({ owner: 'o', nowMs: T0 })
   leasing.reclaim({ owner: null, nowMs: T0 + 1 })
@@ -62,7 +64,7 @@ void t.test('what changes the queue finds its rows by an index', async (t) => {
   steering.holdDamaged({ messageId: 'm3', nowMs: T0 })
   for (const { message: head, recipients } of claims.slice(4)) {
     const keys = recipients.map(({ key }) => key)
-    const [again] = leasing.lease({ keys, owner: 'o', nowMs: T0, untilMs: T0 + 1 })
+    const [again] = leasing.lease({ keys, owner: 'o', nowMs: T0, waitedMs: T0, untilMs: T0 + 1 })
     settling.settle(
       recipients.map((_, at) => settlement({ message: head, recipients: again!.recipients }, 'sent', {}, at)),
     )

@@ -5,6 +5,8 @@ export interface ManualClock extends Clock {
   advance(ms: number): Promise<void>
   /** Moves the wall clock alone, as an administrator or NTP would. */
   jump(ms: number): void
+  /** Moves both times on, and fires nothing: as a machine that was asleep. */
+  skip(ms: number): void
   /** Timers that have not fired. */
   readonly waiting: number
   /** Milliseconds until the next timer; null when there is none. */
@@ -42,6 +44,10 @@ export function manualClock(startMs: number = Date.UTC(2026, 10, 24, 12)): Manua
     },
     jump(ms) {
       wallMs += ms
+    },
+    skip(ms) {
+      wallMs += ms
+      monotonicMs += ms
     },
     get waiting() {
       return timers.size

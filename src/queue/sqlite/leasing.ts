@@ -23,13 +23,14 @@ export class Leasing {
     this.#ledger = ledger
   }
 
-  lease(args: { keys: readonly number[]; owner: string; nowMs: number; untilMs: number }): Claim[] {
+  lease(args: { keys: readonly number[]; owner: string; nowMs: number; waitedMs: number; untilMs: number }): Claim[] {
     const claims: { message: MessageRow; recipients: Claim['recipients'][number][] }[] = []
     for (const key of args.keys) {
       const row = this.#ledger.recipient(key)
       if (row === undefined || !canMove(stateOf(row.state), 'leased')) continue
       const sound = isSound(row)
-      if (sound && (row.due_ms ?? 0) > args.nowMs) continue
+      const isOverMs = stateOf(row.state) === 'scheduled' ? args.nowMs : args.waitedMs
+      if (sound && (row.due_ms ?? 0) > isOverMs) continue
       let claim = claims.find((one) => one.message.key === row.message)
       const message = claim?.message ?? this.#ledger.message(row.message)
       if (!sound || !isSoundMessage(message)) {

@@ -64,7 +64,7 @@ export class Ledger {
   move(row: RecipientRow, to: RecipientState, change: Change): void {
     move(stateOf(row.state), to)
     this.count(row.state, -1)
-    const next: RecipientRow = { ...row, ...change, state: stateNumber(to) }
+    const next: RecipientRow = { ...row, ...change, state: stateNumber(to), checksum_form: 1 }
     this.count(next.state)
     const sound = isSound(row)
     this.sql(

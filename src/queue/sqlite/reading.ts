@@ -10,6 +10,7 @@ import {
   headOf,
   isSound,
   type MessageRow,
+  parsed,
   type RecipientRow,
   scheduleRowOf,
   viewOf,
@@ -104,7 +105,7 @@ export class QueueReading {
     ) as RecipientRow[]
     return {
       ...headOf(row),
-      metadata: JSON.parse(row.metadata) as Record<string, string>,
+      metadata: parsed<Record<string, string>>(row.metadata, {}),
       contentKept: row.has_content === 1,
       recipients: recipients.map((recipient) => ({
         ...viewOf(recipient),

@@ -203,10 +203,19 @@ export function headOf(row: MessageRow): MessageHead {
     envelopeId: row.envelope_id,
     ret: row.ret,
     submitter: row.submitter,
-    tags: row.tags === '[]' ? [] : (JSON.parse(row.tags) as string[]),
+    tags: row.tags === '[]' ? [] : parsed<string[]>(row.tags, []),
     category: row.category,
     campaign: row.campaign,
     route: row.route,
+  }
+}
+
+/** A row that was altered is still shown; that it does not match its checksum is found before anything is sent. */
+export function parsed<T>(text: string, otherwise: T): T {
+  try {
+    return JSON.parse(text) as T
+  } catch {
+    return otherwise
   }
 }
 

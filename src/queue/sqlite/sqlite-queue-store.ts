@@ -13,7 +13,6 @@ import {
   type ScheduleRow,
   type Settlement,
   type Steer,
-  UnreadableContent,
 } from '../contract.ts'
 import { canMove, STATES, stateNumber } from '../states.ts'
 import { migrations } from './schema.ts'
@@ -36,8 +35,6 @@ export function queueWorker(config: Config['queue']): StoreModule {
 /** Recipients steered in one transaction. */
 const STEER_STEP = 500
 const COMPACT_STEP_BYTES = 4_194_304
-/** Of the machine, not of what is kept. */
-const READ_ERRORS = /^(E[A-Z]+|SQLITE_(IOERR|CANTOPEN|BUSY|NOMEM))/
 
 /** `QueueStore` on the embedded SQLite file. */
 export class SqliteQueueStore implements QueueStore {
@@ -54,8 +51,14 @@ export class SqliteQueueStore implements QueueStore {
     })
   }
 
-  lease(keys: readonly number[], owner: string, nowMs: number, untilMs: number): Promise<readonly Claim[]> {
-    return this.#database.write('queue.lease', { keys, owner, nowMs, untilMs })
+  lease(
+    keys: readonly number[],
+    owner: string,
+    now: number | { readonly wallMs: number; readonly waitedMs: number },
+    untilMs: number,
+  ): Promise<readonly Claim[]> {
+    const { wallMs, waitedMs } = typeof now === 'number' ? { wallMs: now, waitedMs: now } : now
+    return this.#database.write('queue.lease', { keys, owner, nowMs: wallMs, waitedMs, untilMs })
   }
 
   settle(settlements: readonly Settlement[]) {
@@ -66,13 +69,9 @@ export class SqliteQueueStore implements QueueStore {
   }
 
   async content(messageId: string): Promise<Buffer> {
-    const answer = await this.#database
-      .read<{ content: Uint8Array } | { missing: string }>('queue.content', { messageId })
-      .catch((error: unknown) => {
-        throw READ_ERRORS.test((error as { code?: string }).code ?? '')
-          ? new UnreadableContent(messageId, error)
-          : error
-      })
+    const answer = await this.#database.read<{ content: Uint8Array } | { missing: string }>('queue.content', {
+      messageId,
+    })
     if ('missing' in answer) throw new DamagedContent(messageId)
     const { buffer, byteOffset, byteLength } = answer.content
     return Buffer.from(buffer, byteOffset, byteLength)
