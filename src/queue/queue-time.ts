@@ -52,6 +52,11 @@ export class QueueTime {
     this.#distrusted = true
   }
 
+  /** What to take from a wall time to have this time, as of the last `now()`. */
+  get offsetMs(): number {
+    return this.#offsetMs
+  }
+
   fromWall(wallMs: number): number {
     this.now()
     return wallMs - this.#offsetMs

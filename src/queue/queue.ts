@@ -395,7 +395,7 @@ export class Queue implements AsyncDisposable {
     if (due.length === 0) return
     let wake = false
     for (const row of due) wake = this.#add(row) || wake
-    this.#offerSuspect()
+    if (this.#suspects.length > 0) this.#offerSuspect()
     if (wake) this.#wake()
     else this.#setTimer()
   }
@@ -415,10 +415,15 @@ export class Queue implements AsyncDisposable {
       return false
     }
     const nowMs = this.#time.now()
-    const { expiresMs = Number.POSITIVE_INFINITY } = row
-    const dueMs = this.#time.fromWall(row.dueMs)
-    this.#schedule.add({ ...row, dueMs, expiresMs: this.#time.fromWall(this.#time.expiry(expiresMs, row.key)) }, nowMs)
     this.#time.accepted(row.key)
+    if (!this.#time.wasSet) {
+      this.#schedule.add(row, nowMs)
+      return row.dueMs <= nowMs
+    }
+    const { offsetMs } = this.#time
+    const { expiresMs = Number.POSITIVE_INFINITY } = row
+    const dueMs = row.dueMs - offsetMs
+    this.#schedule.add({ ...row, dueMs, expiresMs: this.#time.expiry(expiresMs, row.key) - offsetMs }, nowMs)
     return dueMs <= nowMs
   }
 

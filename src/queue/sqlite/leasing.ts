@@ -38,7 +38,7 @@ export class Leasing {
         continue
       }
       const fence = row.fence + 1
-      this.#ledger.move(row, 'leased', { fence, lease_owner: args.owner, lease_until_ms: args.untilMs })
+      this.#ledger.move(row, 'leased', { fence, lease_owner: args.owner, lease_until_ms: args.untilMs }, true)
       if (claim === undefined) {
         claim = { message, recipients: [] }
         claims.push(claim)

@@ -2,6 +2,7 @@ import { newId } from '#base'
 import type { WorkerContext } from '#store'
 import type { RecipientState } from '../contract.ts'
 import { move, STATES, stateNumber, stateOf } from '../states.ts'
+import { disagrees } from './disagrees.ts'
 import { isSound, type MessageRow, type RecipientRow, recipientChecksum } from './rows.ts'
 import { SegmentWriter } from './segments.ts'
 
@@ -47,8 +48,11 @@ export class Ledger {
     return this.context.statement(text)
   }
 
+  /** @throws Fault damaged-store when there is none though a recipient names it */
   message(key: number): MessageRow {
-    return this.sql('SELECT * FROM messages WHERE key = ?').get(key) as MessageRow
+    const row = this.sql('SELECT * FROM messages WHERE key = ?').get(key) as MessageRow | undefined
+    if (row === undefined) throw disagrees(`message ${key} is gone, and recipients of it are there`)
+    return row
   }
 
   recipient(key: number): RecipientRow | undefined {
@@ -60,13 +64,15 @@ export class Ledger {
     this.#deltas[state]! += n
   }
 
-  /** The one way from state to state. A row that does not match its checksum never comes to match it by being moved. */
-  move(row: RecipientRow, to: RecipientState, change: Change): void {
+  /**
+   * The one way from state to state. A row that does not match its checksum never comes to match it by being moved.
+   * @param sound whether it does, where that was looked at just before
+   */
+  move(row: RecipientRow, to: RecipientState, change: Change, sound = isSound(row)): void {
     move(stateOf(row.state), to)
     this.count(row.state, -1)
     const next: RecipientRow = { ...row, ...change, state: stateNumber(to), checksum_form: 1 }
     this.count(next.state)
-    const sound = isSound(row)
     this.sql(
       `UPDATE recipients SET state = ?, reason = ?, due_ms = ?, attempts = ?, uncertain = ?, crashes = ?, lone_crashes = ?,
          maybe_duplicate = ?, fence = ?, lease_owner = ?, lease_until_ms = ?, settled_ms = ?, row_checksum = ?, checksum_form = ?

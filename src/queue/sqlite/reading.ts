@@ -1,8 +1,8 @@
 import { crc32 } from 'node:zlib'
-import { EX, Fault } from '#base'
 import type { WorkerContext } from '#store'
 import type { MessageView, QueueCounts, QueueFilter, QueueRow, ScheduleRow } from '../contract.ts'
 import { STATES, stateNumber } from '../states.ts'
+import { disagrees } from './disagrees.ts'
 import { Looking } from './looking.ts'
 import {
   type AttemptRow,
@@ -167,14 +167,4 @@ export class QueueReading {
   #sql(text: string) {
     return this.#context.statement(text)
   }
-}
-
-function disagrees(what: string): Fault {
-  return new Fault(`the store is damaged: ${what}`, {
-    code: 'damaged-store',
-    field: 'data_dir',
-    remedy:
-      'Restore the whole data_dir from a backup, or run relevo db accept-loss, which sets aside what cannot be believed; relevo db check tells more.',
-    exitCode: EX.DATAERR,
-  })
 }

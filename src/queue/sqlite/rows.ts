@@ -151,10 +151,10 @@ type RecipientFields = Pick<
 export function recipientChecksum(row: RecipientFields): number {
   if (row.checksum_form === 0)
     return checksumOf([row.message, row.address, row.domain, row.original_recipient, row.notify])
-  return checksumOf([
-    ...[row.message, row.address, row.domain, row.original_recipient ?? ABSENT, row.notify ?? ABSENT],
-    ...[row.state, row.due_ms, row.attempts, row.uncertain, row.maybe_duplicate],
-  ])
+  // Written out: it is made several times for each recipient.
+  return crc32(
+    `${row.message}\0${row.address}\0${row.domain}\0${row.original_recipient ?? ABSENT}\0${row.notify ?? ABSENT}\0${row.state}\0${row.due_ms}\0${row.attempts}\0${row.uncertain}\0${row.maybe_duplicate}`,
+  )
 }
 
 export function isSound(row: RecipientRow): boolean {
