@@ -95,7 +95,7 @@ export class Dispatcher {
     this.#unlisten = [
       queue.onDue(() => this.#pump()),
       queue.onStronger((domain, priority) => {
-        if (STRONG_PRIORITIES.has(priority)) this.#groups.recall(domain)
+        if (STRONG_PRIORITIES.has(priority)) this.#groups.recall(domain, priority)
         else this.#groups.promote(domain, priority)
       }),
     ]

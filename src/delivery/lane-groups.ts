@@ -98,10 +98,10 @@ export class LaneGroups {
     this.#heldIn.get(domain)?.waiting.add(domain, priority)
   }
 
-  /** A domain that waits is offered again out of turn. */
-  recall(domain: string): void {
+  /** A domain that waits with weaker mail is offered again out of turn. What came back from a full place is no stronger. */
+  recall(domain: string, priority: Priority): void {
     const group = this.#heldIn.get(domain)
-    if (group === undefined) return
+    if (group === undefined || group.waiting.holds(domain, priority)) return
     group.waiting.delete(domain)
     this.#heldIn.delete(domain)
     this.#wake(domain)

@@ -13,6 +13,12 @@ export class Waiting {
     return this.#levelOf.has(domain)
   }
 
+  /** It waits with mail of this priority or a stronger one. */
+  holds(domain: string, priority: Priority): boolean {
+    const level = this.#levelOf.get(domain)
+    return level !== undefined && level <= PRIORITIES.indexOf(priority)
+  }
+
   /** One that waits already keeps its place unless this priority is stronger. */
   add(domain: string, priority: Priority): void {
     const level = PRIORITIES.indexOf(priority)

@@ -168,3 +168,23 @@ void t.test('an address that drops every packet holds up nobody, and its site re
   t.match(await rig.queue.why(third), [{ reason: 'destination-unreachable' }])
   t.match(await rig.queue.why(id), [{ state: 'deferred', reason: 'connect-timeout' }])
 })
+
+void t.test(
+  'urgent mail that asks for a relay without a free place waits for one, and is not tried for ever',
+  async (t) => {
+    const sites = { d0: {}, d1: {}, d2: {}, d3: {}, d4: {}, d5: {} }
+    const { mx, zones, port } = await hosts(t, { relay: BEHAVIOURS.stallafterdot, ...sites })
+    const rig = await openRig(t, { zones, port })
+    await rig.providers.add({ name: 'relay', host: '127.0.0.1', port, tls: 'none' })
+    rig.start()
+    const asked = { route: 'relay', priority: 'urgent' as const }
+    for (let i = 0; i < 6; i++) await rig.accept(`u${i}@d${i}.test`, asked)
+    for (let i = 0; i < 6; i++) zones[`d${i}.test`] = zones['good.test']!
+    t.ok(await until(() => mx.relay!.open === 2), 'two connections are tried at first')
+    await pause(300)
+    const before = rig.database.stats().writes
+    await pause(500)
+    t.ok(rig.database.stats().writes - before < 50, `${rig.database.stats().writes - before} writes in half a second`)
+    t.equal((await rig.queue.counts()).ready, 4)
+  },
+)

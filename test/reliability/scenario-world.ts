@@ -9,6 +9,8 @@ import { ScenarioProcess } from './scenario-process.ts'
 const MINUTE_MS = 60_000
 /** Of the machine's time: a host that was not heard of for this long, and is not silent by its plan, is waited for no longer. */
 const QUIET_MS = 60
+/** Of the machine's time: what goes on for so long without time passing goes on for ever. */
+const STUCK_MS = 60_000
 /** Mail may end this much later than its lifetime says: the last look at it comes when somebody has time. */
 export const LATE_MS = 3_600_000
 const SENDER_DOMAIN = 'sending.test'
@@ -118,7 +120,7 @@ export class ScenarioWorld {
     })
     await world.#start()
     await world.#addRelays()
-    await world.#run()
+    await world.#run().catch((error: unknown) => world.#problems.push(String(error)))
     return await world.#aftermath()
   }
 
@@ -168,9 +170,11 @@ export class ScenarioWorld {
   async #idle(): Promise<void> {
     let seen = -1
     let sinceMs = performance.now()
+    const beganMs = sinceMs
     for (let turns = 0; ; turns++) {
       await new Promise((resolve) => setImmediate(resolve))
       if (this.#dead) return
+      if (performance.now() - beganMs > STUCK_MS) throw new Error('something goes on for ever without time passing')
       const process = this.#process
       const activity = this.#hosts.activity + this.#dns.queries.length
       if (activity !== seen || process.busy) {
