@@ -69,6 +69,8 @@ export type Attempted = {
   readonly unreachable: false | 'site' | 'policy'
   /** A peer answered about a recipient. */
   readonly answered: boolean
+  /** What it answered was "not now" for every recipient. */
+  readonly deferred: boolean
   /** It was ended from here before anything could be taken: to make room, or because Relevo stops. */
   readonly cutOff: boolean
 }
@@ -160,7 +162,13 @@ export async function attempt(
         way,
         parts,
       )
-      return { ...NOTHING_DONE, settlements, opened, answered: sent.results.some(isAnswer) }
+      return {
+        ...NOTHING_DONE,
+        settlements,
+        opened,
+        answered: sent.results.some(isAnswer),
+        deferred: sent.results.every(isDeferral),
+      }
     }
   } catch (error) {
     if (opened !== null) carrier.discard(opened)
@@ -168,7 +176,7 @@ export async function attempt(
   }
 }
 
-const NOTHING_DONE = { opened: null, unreachable: false, answered: false, cutOff: false } as const
+const NOTHING_DONE = { opened: null, unreachable: false, answered: false, deferred: false, cutOff: false } as const
 const ABORTED = 'aborted'
 
 /** Ended from here before the final dot: nothing was taken, nothing was learned. */
@@ -210,6 +218,10 @@ async function contentOf(claim: Claim, parts: AttemptParts): Promise<Buffer | nu
 
 function nothingSaid(result: RecipientResult): boolean {
   return result.kind === 'deferred' && result.infrastructure && result.stage === 'mail'
+}
+
+function isDeferral(result: RecipientResult): boolean {
+  return result.kind === 'deferred'
 }
 
 function isAnswer(result: RecipientResult): boolean {

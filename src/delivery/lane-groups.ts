@@ -4,6 +4,8 @@ import { Waiting } from './waiting.ts'
 
 /** Lanes of a group that nothing is known of: each answer allows one more, so that a host that never answers holds few. */
 const FIRST_WINDOW = 2
+/** So many deferrals in a row halve the lanes: a host that takes nothing now need not be asked by many at once. */
+const DEFERRALS_A_STEP = 10
 /** After a connection failed, so many answers allow one lane more. */
 const ANSWERS_A_STEP = 50
 const WORKED_LATELY_MS = 60_000
@@ -17,6 +19,8 @@ type Group = {
   limit: number
   window: number
   step: number
+  /** In a row. */
+  deferrals: number
   answeredMs: number
   /** False: its lanes are not counted, it only pauses. */
   counted: boolean
@@ -121,12 +125,17 @@ export class LaneGroups {
     this.#tidy(name, group)
   }
 
-  /** A host of the group answered. */
-  answered(name: string, limit: number): void {
+  /** A host of the group answered; `deferred`: it took nothing. */
+  answered(name: string, limit: number, deferred = false): void {
     const group = this.#groups.get(name)
     if (group === undefined) return
     group.answeredMs = this.#clock.monotonicMs()
     group.limit = limit
+    group.deferrals = deferred ? group.deferrals + 1 : 0
+    if (deferred) {
+      if (group.deferrals % DEFERRALS_A_STEP === 0) group.window = Math.max(1, Math.floor(group.window / 2))
+      return
+    }
     const before = roomOf(group)
     group.window = Math.min(limit, group.window + group.step)
     if (roomOf(group) > before) this.#wakeOne(group)
@@ -177,7 +186,7 @@ export class LaneGroups {
     let group = this.#groups.get(name)
     if (group === undefined) {
       group = {
-        ...{ lanes: 0, limit: Number.POSITIVE_INFINITY, window, step: 1, paused: null },
+        ...{ lanes: 0, limit: Number.POSITIVE_INFINITY, window, step: 1, deferrals: 0, paused: null },
         ...{ counted: true, answeredMs: Number.NEGATIVE_INFINITY, waiting: new Waiting() },
       }
       this.#groups.set(name, group)

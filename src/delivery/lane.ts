@@ -346,9 +346,9 @@ export class Lane {
     if (this.#parts.stopping()) return
     if (done.answered) {
       sites.forget(policyOf(domain))
-      if (this.#relay !== null) groups.answered(this.#relay, config.connections_per_site)
+      if (this.#relay !== null) groups.answered(this.#relay, config.connections_per_site, done.deferred)
       else if (place !== null) {
-        groups.answered(place.group, place.limit)
+        groups.answered(place.group, place.limit, done.deferred)
         watch.answered(this.#watched!)
       }
       return

@@ -50,6 +50,27 @@ void t.test('one wait for a route holds all that need it, and its end wakes one 
   groups.stop()
 })
 
+void t.test('a host that defers everything keeps one lane, and gets more when it takes something', (t) => {
+  const groups = new LaneGroups(manualClock(), () => {})
+  const room = () => {
+    let lanes = 0
+    while (groups.enter('site', 20)) lanes += 1
+    for (let i = 0; i < lanes; i++) groups.leave('site')
+    return lanes + groups.lanes('site')
+  }
+  groups.enter('site', 20)
+  for (let i = 0; i < 30; i++) groups.answered('site', 20)
+  t.equal(room(), 20)
+  for (let i = 0; i < 9; i++) groups.answered('site', 20, true)
+  t.equal(room(), 20, 'some are always deferred')
+  for (let i = 0; i < 60; i++) groups.answered('site', 20, true)
+  t.equal(room(), 1)
+  for (let i = 0; i < 5; i++) groups.answered('site', 20)
+  t.equal(room(), 6)
+  groups.stop()
+  t.end()
+})
+
 void t.test('who waits is taken by priority, and in turn among equals', (t) => {
   const waiting = new Waiting()
   const names: string[] = []
