@@ -76,6 +76,8 @@ export type DnsOptions = {
   readonly authentic?: boolean
   /** TTL of negative answers, seconds. */
   readonly negativeTtl?: number
+  /** Default: one that is free. */
+  readonly port?: number
 }
 
 const RCODE = { servfail: 2, nxdomain: 3, refused: 5 } as const
@@ -160,7 +162,7 @@ export async function openDns(zones: Readonly<Record<string, DnsEntry>>, options
     return { name: name.split('.').slice(-1)[0] || '.', type: 'SOA', ttl, data }
   }
 
-  const { udp, tcp, sockets } = await listen(answer)
+  const { udp, tcp, sockets } = await listen(answer, options.port ?? 0)
   const { port } = udp.address()
 
   return {
@@ -222,11 +224,12 @@ type Answer = (query: Packet, transport: 'udp' | 'tcp') => Buffer | null
 /** UDP and TCP on the same port; another one when TCP has it already. */
 async function listen(
   answer: Answer,
+  port: number,
 ): Promise<{ udp: ReturnType<typeof createSocket>; tcp: Server; sockets: Set<Socket> }> {
   const sockets = new Set<Socket>()
   for (let attempt = 0; ; attempt++) {
     const udp = createSocket('udp4')
-    await new Promise<void>((ready) => udp.bind(0, '127.0.0.1', ready))
+    await new Promise<void>((ready) => udp.bind(port, '127.0.0.1', ready))
     const tcp = createServer((socket) => {
       sockets.add(socket)
       socket.once('close', () => sockets.delete(socket))
