@@ -1,40 +1,14 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
-import {
-  copyFileSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { certificate } from '../../test/world/index.ts'
 import { inside, write } from './cgroup.ts'
 import { HOST, LOGIN, SENDER, type Subject } from './contract.ts'
+import { unpacked } from './packages.ts'
 
-const CACHE = join(import.meta.dirname, '../../.cache/bench')
-const PACKAGES = [
-  'postfix',
-  'libsasl2-modules',
-  'sasl2-bin',
-  'opendkim',
-  'libopendkim11',
-  'libmilter1.0.1',
-  'libvbr2',
-  'librbl1',
-  'libmemcached11',
-  'liblua5.3-0',
-  'libunbound8',
-  'libopendbx1',
-  'libevent-2.1-7',
-  'libbsd0',
-]
 const SELECTOR = 'bench'
 
 /**
@@ -132,30 +106,6 @@ exec /usr/sbin/postfix start-fg`
     execFileSync('umount', ['-l', join(root, 'var/spool/postfix')])
     this.#process = null
   }
-}
-
-/** Each package in a directory of its own, fetched once. */
-function unpacked(): readonly string[] {
-  return PACKAGES.flatMap((name) => {
-    const target = join(CACHE, name)
-    if (!existsSync(target)) {
-      const fetched = mkdtempSync(join(tmpdir(), 'relevo-deb-'))
-      execFileSync('chmod', ['755', fetched])
-      try {
-        execFileSync('apt-get', ['-qq', 'download', name], { cwd: fetched, stdio: ['ignore', 'ignore', 'ignore'] })
-        const deb = readdirSync(fetched).find((file) => file.endsWith('.deb'))
-        if (deb === undefined) return []
-        mkdirSync(target, { recursive: true })
-        execFileSync('dpkg-deb', ['-x', join(fetched, deb), target])
-      } catch (error) {
-        if (name === 'postfix' || name === 'opendkim') throw error
-        return [] // named otherwise in this release of Debian, and already here or not needed
-      } finally {
-        rmSync(fetched, { recursive: true, force: true })
-      }
-    }
-    return [target]
-  })
 }
 
 function versionOf(up: string): string {

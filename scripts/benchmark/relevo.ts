@@ -63,10 +63,9 @@ ip = "ipv4"
       if (tries > 400 || this.#process.exitCode !== null) throw new Error('relevo did not start')
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
-    const domain = await api.post<{ keys: readonly { selector: string; record: string }[] }>('/domains', {
-      name: SENDER,
-    })
-    this.#keys = new Map(domain.keys.map(({ selector, record }) => [`${selector}._domainkey.${SENDER}`, record]))
+    type Made = { readonly dkim: readonly { readonly host: string; readonly value: string }[] }
+    const domain = await api.post<Made>('/domains', { name: SENDER })
+    this.#keys = new Map(domain.dkim.map(({ host, value }) => [host, value]))
     await api.post('/credentials', { username: LOGIN.user, password: LOGIN.password, allowed: [SENDER] })
   }
 
