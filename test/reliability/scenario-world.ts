@@ -68,6 +68,9 @@ export type Aftermath = {
   /** Starts that ended without a stop. */
   readonly crashed: ReadonlySet<number>
   readonly problems: readonly string[]
+  /** Questions that the name server was asked. */
+  readonly questions: number
+  readonly startMs: number
   readonly virtualMs: number
 }
 
@@ -471,6 +474,8 @@ export class ScenarioWorld {
       done: this.#done,
       crashed: this.#crashed,
       problems: this.#problems,
+      questions: this.#dns.queries.length,
+      startMs: this.#startMs,
       virtualMs: this.#clock.now() - this.#startMs,
     }
   }

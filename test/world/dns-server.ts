@@ -266,7 +266,8 @@ function serveTcp(socket: Socket, answer: Answer): void {
       const reply = query && answer(query, 'tcp')
       if (!reply) continue
       const size = Buffer.alloc(2)
-      size.writeUInt16BE(reply.length)
+      // What does not fit is said all the same, as a hostile server would.
+      size.writeUInt16BE(Math.min(reply.length, 65_535))
       socket.write(Buffer.concat([size, reply]))
     }
   })
