@@ -6,13 +6,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { DaemonRig } from '../../test/daemon/daemon-rig.ts'
-import { CutDisk } from './crash/cut-disk.ts'
+import { CutDisk, moveToOwnMounts } from './crash/cut-disk.ts'
 import { type AnswerFault, type CallFault, FAULTS, injected, straceOf, Tracer } from './crash/faults.ts'
 import { holds, Ledger, shortened } from './crash/ledger.ts'
 import { optionsOf } from './crash/options.ts'
 import { submit } from './crash/submitters.ts'
 
 const HAPPENS_WITHIN_MS = 2500
+moveToOwnMounts()
 const options = optionsOf(
   'fault-injection.ts',
   'one call fails, 500 times; nothing acknowledged is lost, no 250 is wrong',

@@ -6,12 +6,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { DaemonRig } from '../../test/daemon/daemon-rig.ts'
-import { CutDisk } from './crash/cut-disk.ts'
+import { CutDisk, moveToOwnMounts } from './crash/cut-disk.ts'
 import { holds, Ledger, shortened } from './crash/ledger.ts'
 import { optionsOf } from './crash/options.ts'
 import { submit } from './crash/submitters.ts'
 
 const ENDS_WITHIN_MS = 3000
+moveToOwnMounts()
 const options = optionsOf('power-cut.ts', 'the disk loses its power under load; nothing acknowledged is lost', {
   cuts: [100, 'cuts on each file system'],
   smtp: [4, 'SMTP submitters'],

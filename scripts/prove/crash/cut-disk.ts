@@ -1,10 +1,21 @@
-import { execFile, execFileSync } from 'node:child_process'
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { execFile, execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
+
+/**
+ * Runs this command again in a mount namespace of its own, and ends with its result: what is mounted here is then held by nobody
+ * else, such as a process that was started meanwhile in a network namespace, which takes a copy of all mounts along.
+ */
+export function moveToOwnMounts(): void {
+  if (process.env.RELEVO_OWN_MOUNTS === '1') return
+  const again = ['-m', process.execPath, ...process.execArgv, ...process.argv.slice(1)]
+  const env = { ...process.env, RELEVO_OWN_MOUNTS: '1' }
+  process.exit(spawnSync('unshare', again, { stdio: 'inherit', env }).status ?? 1)
+}
 
 /**
  * A file system of its own on a loop device, whose power can be cut: what was not written to the device by then is gone,
@@ -34,8 +45,6 @@ export class CutDisk implements Disposable {
       try {
         await run('umount', [this.path])
         await run('mount', ['-o', 'loop', this.#image, this.path])
-        // While a mount namespace made meanwhile by somebody else holds it, it is mounted again as dead as it was.
-        writeFileSync(join(this.path, 'alive'), '')
         return
       } catch (error) {
         if (tries === 200) throw error
