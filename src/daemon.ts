@@ -1,12 +1,14 @@
 import { mkdirSync, readFileSync } from 'node:fs'
+import { totalmem } from 'node:os'
 import { join } from 'node:path'
-import { type Clock, Fault, isoTime, type Log, messageOf } from '#base'
+import { type Clock, contentSharesOf, Fault, isoTime, type Log, messageOf } from '#base'
 import { type Config, diffConfig, type ListenAddress, parseListen } from '#config'
 import { ControlServer, HTTP_LIMITS, Metrics, type Readiness } from '#control'
 import {
   askServer,
   type Cage,
   Carrier,
+  ContentGate,
   checkSmarthost,
   Destinations,
   Dispatcher,
@@ -138,6 +140,13 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
   const keyPlace = { file: config.secrets.master_key_file, credentialFile, directory }
   const loadedKey = loadMasterKey(keyPlace)
 
+  const shares = contentSharesOf(memoryBytes())
+  if (shares.largest < config.submission.max_message_bytes)
+    log.warn(
+      { bytes: shares.largest },
+      'the memory suffices for messages up to this size: larger ones are answered 452',
+    )
+
   // What keeps.
   const database: Database = stack.use(
     await openDatabase({
@@ -164,6 +173,7 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
       config: config.queue,
       directory,
       owner: 'local',
+      cacheBytes: shares.cache,
       clock,
       log,
       onEvents: (events) => hub.publish(events),
@@ -287,6 +297,7 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
     sandbox: sandboxed ? cage : null,
     cage,
     queue,
+    gate: new ContentGate(shares.delivery),
     signer,
     carrier,
     pool,
@@ -400,6 +411,8 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
   const recogniser = new Recogniser(domains, returnPaths, config.hostname, config.inbound.local_domains)
   const refusedInbound = { relay: 0, unknown: 0 }
   const inbound = await InboundServer.open(config.hostname, config.inbound, tls, {
+    contentBudgetBytes: shares.inbound,
+    largestContentBytes: shares.largest,
     records,
     limiter,
     clock,
@@ -484,6 +497,8 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
       clock,
       maxMessageBytes: config.submission.max_message_bytes,
       maxBodyBytes: config.http.max_body_bytes,
+      contentBudgetBytes: shares.submission,
+      largestContentBytes: shares.largest,
       ...(local
         ? {
             submitterOf: () => ({
@@ -510,7 +525,16 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
     config.hostname,
     config.submission,
     tls,
-    { acceptor, credentials, suppression: suppressions, clock, log, isStorageLow: () => queue.spaceIsLow() },
+    {
+      acceptor,
+      credentials,
+      suppression: suppressions,
+      clock,
+      log,
+      isStorageLow: () => queue.spaceIsLow(),
+      contentBudgetBytes: shares.submission,
+      largestContentBytes: shares.largest,
+    },
     localSubmission(config, domains),
   )
   stack.defer(() => submission.stop(SESSIONS_MS))
@@ -567,6 +591,12 @@ function localSubmission(
       bareRecipients: local.bare_recipients,
     }),
   }
+}
+
+/** Of the machine, or less where a control group says so. */
+function memoryBytes(): number {
+  const allowed = process.constrainedMemory()
+  return allowed > 0 ? Math.min(allowed, totalmem()) : totalmem()
 }
 
 function makeDataDirectory(directory: string): void {

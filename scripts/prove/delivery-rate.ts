@@ -6,7 +6,16 @@ import { join } from 'node:path'
 import { Default } from 'typebox/value'
 import { newId, silentLog, systemClock } from '#base'
 import { type Config, ConfigSchema } from '#config'
-import { Carrier, type Destination, type Destinations, Dispatcher, openSink, Pool, Signer } from '#delivery'
+import {
+  Carrier,
+  ContentGate,
+  type Destination,
+  type Destinations,
+  Dispatcher,
+  openSink,
+  Pool,
+  Signer,
+} from '#delivery'
 import { loadReplyRules, makeConcluder } from '#feedback'
 import { generateDkimKey, loadDkimKey } from '#mail'
 import { type NewEvent, Queue, queueWorker, SqliteQueueStore } from '#queue'
@@ -97,6 +106,7 @@ async function measure(domains: number): Promise<void> {
   const cpu = process.cpuUsage()
   const startedMs = performance.now()
   const dispatcher = new Dispatcher({
+    gate: new ContentGate(1_073_741_824),
     ...{ config, queue, signer, pool, clock, log: silentLog, maxRecipients: 1, sandbox: null },
     cage: { mx: { host: '127.0.0.1', port }, relay: { host: '127.0.0.1', port } },
     carrier: new Carrier(config, 'relevo.test', clock, pool, { count: () => {} }, undefined),

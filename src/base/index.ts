@@ -1,6 +1,7 @@
 // base: time, ids, log, results and faults. Everything may stand on it; it stands on nothing of ours.
 // It holds no knowledge of mail.
 export { type Clock, isoTime, sleep, systemClock } from './clock.ts'
+export { type ContentShares, contentSharesOf } from './content-shares.ts'
 export { EX, Fault, type FaultDetail, isMachineError, messageOf } from './fault.ts'
 export { isId, newId } from './ids.ts'
 export { Type } from './json-schema.ts'

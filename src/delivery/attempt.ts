@@ -2,6 +2,7 @@ import type { Clock } from '#base'
 import { type Claim, type ClaimedRecipient, DamagedContent, type Queue, type Settlement } from '#queue'
 import type { RouteReport, Router } from '#routing'
 import type { Cage, Carrier, Carry, NotOpened, Opened, OpenResult, Place, TlsFailure } from './carry.ts'
+import type { ContentGate } from './content-gate.ts'
 import type { Demand, Destination, ProviderRef, RecipientResult, TryTrace } from './contract.ts'
 import { back } from './settlements.ts'
 import type { Signer } from './sign.ts'
@@ -42,6 +43,8 @@ export type AttemptParts = {
   readonly concluder: Concluder
   readonly suppression: SendTimeSuppression
   readonly clock: Clock
+  /** What large contents may hold of the memory. */
+  readonly gate: ContentGate
   /** MAIL FROM on the wire: the token of this recipient (or message), or the submitted reverse-path. */
   returnPathFor(claim: Claim): string
 }
@@ -91,6 +94,21 @@ const SINK: ProviderRef = { id: 'sink', name: 'sandbox', kind: 'sink' }
  * @param held the connection of the attempt before, used again when it leads to the same peers
  */
 export async function attempt(
+  claim: Claim,
+  way: Way,
+  held: Opened | null,
+  parts: AttemptParts,
+  ending: Ending,
+): Promise<Attempted> {
+  const leave = await parts.gate.enter(claim.message.size, ending.stop)
+  try {
+    return await attemptNow(claim, way, held, parts, ending)
+  } finally {
+    leave()
+  }
+}
+
+async function attemptNow(
   claim: Claim,
   way: Way,
   held: Opened | null,

@@ -4,6 +4,7 @@
 export type { AttemptParts, ConcludeContext, Concluder, SendTimeSuppression } from './attempt.ts'
 export { type Cage, Carrier, deadlinesOf } from './carry.ts'
 export { checkAddress, isOwnAddress } from './checked-address.ts'
+export { ContentGate } from './content-gate.ts'
 export type { Classified, Destination, ProviderRef, RecipientResult, Reply, Stage, TryTrace } from './contract.ts'
 export { askServer, nameServers } from './direct/ask-server.ts'
 export { Destinations, type Resolved } from './direct/destinations.ts'

@@ -19,6 +19,10 @@ export type HttpSubmitDeps = {
   readonly clock: Clock
   readonly maxMessageBytes: number
   readonly maxBodyBytes: number
+  /** What requests under way may take of the memory, all together. Bytes, default 128 MiB. */
+  readonly contentBudgetBytes?: number
+  /** What one of them may take at most: what is larger is answered 452. Default: no limit of its own. */
+  readonly largestContentBytes?: number
   /** Who asks, for listeners where no token is needed (the local socket); null: a token is asked for. */
   readonly submitterOf?: (request: FastifyRequest) => Submitter | null
 }
@@ -56,7 +60,7 @@ export function httpSubmit(deps: HttpSubmitDeps): (app: FastifyInstance) => void
     run: async (job) => (await import('./compose/compose-job.ts')).composeJob(job),
     handsOver: (job) => ownMemory(job.body),
   })
-  const budget = new ContentBudget(BUDGET_BYTES)
+  const budget = new ContentBudget(deps.contentBudgetBytes ?? BUDGET_BYTES, deps.largestContentBytes)
   return (app) => {
     void app.register(async (scope) => {
       const submitters = new WeakMap<FastifyRequest, Submitter>()

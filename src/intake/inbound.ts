@@ -13,6 +13,10 @@ import { SessionServer, type TlsMaterial } from './smtp/session-server.ts'
 export type InboundKind = RecordsTables['inbound_mail']['kind']
 
 export type InboundDeps = {
+  /** What unfinished messages may take of the memory, all sessions together. Bytes, default 64 MiB. */
+  readonly contentBudgetBytes?: number
+  /** What one of them may take at most: what is larger is answered 452. Default: no limit of its own. */
+  readonly largestContentBytes?: number
   readonly records: Records
   readonly limiter: Pick<Limiter, 'take'>
   readonly clock: Clock
@@ -68,7 +72,7 @@ export class InboundServer implements AsyncDisposable {
       deps.clock,
     )
     const server = new InboundServer(gate)
-    const budget = new ContentBudget(BUDGET_BYTES)
+    const budget = new ContentBudget(deps.contentBudgetBytes ?? BUDGET_BYTES, deps.largestContentBytes)
     const handler = new InboundHandler(deps)
     try {
       for (const address of settings.listen) {

@@ -34,6 +34,8 @@ export type SubmissionDeps = {
   readonly isStorageLow?: () => boolean
   /** What unfinished messages may take of the memory, all sessions together. Bytes, default 128 MiB. */
   readonly contentBudgetBytes?: number
+  /** What one of them may take at most: what is larger is answered 452. Default: no limit of its own. */
+  readonly largestContentBytes?: number
 }
 
 type Settings = Config['submission']
@@ -70,7 +72,7 @@ export class SubmissionServer implements AsyncDisposable {
       deps.clock,
     )
     const server = new SubmissionServer(gate)
-    const budget = new ContentBudget(deps.contentBudgetBytes ?? DEFAULT_BUDGET_BYTES)
+    const budget = new ContentBudget(deps.contentBudgetBytes ?? DEFAULT_BUDGET_BYTES, deps.largestContentBytes)
     const trusted = settings.trusted_networks.map((network) => ipaddr.parseCIDR(network))
     const handler = new SubmissionHandler(settings, gate, deps)
     const common = {

@@ -48,6 +48,8 @@ export type QueueOptions = {
   readonly owner: string
   readonly clock: Clock
   readonly log: Log
+  /** What contents that were accepted a moment ago may hold of the memory. Default: 64 MiB. */
+  readonly cacheBytes?: number
   /** Called after the commit with the events in it. */
   readonly onEvents?: (events: readonly NewEvent[]) => void
 }
@@ -73,7 +75,7 @@ export class Queue implements AsyncDisposable {
   readonly #schedule = new Schedule((domain, priority) => {
     for (const listener of this.#strongerListeners) listener(domain, priority)
   })
-  readonly #contents = new ContentCache(CACHE_BYTES)
+  readonly #contents: ContentCache
   readonly #listeners = new Set<() => void>()
   readonly #strongerListeners = new Set<(domain: string, priority: Priority) => void>()
   readonly #time: QueueTime
@@ -100,6 +102,7 @@ export class Queue implements AsyncDisposable {
     this.#clock = options.clock
     this.#log = options.log
     this.#onEvents = options.onEvents ?? (() => {})
+    this.#contents = new ContentCache(options.cacheBytes ?? CACHE_BYTES)
     this.#notes = new SentNotes(options.directory, options.log)
     this.#time = new QueueTime(options.clock, (byMs) => {
       options.log.warn({ by_ms: Math.round(byMs) }, 'the clock was set: waits and lifetimes go on as they were')

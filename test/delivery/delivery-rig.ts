@@ -8,6 +8,7 @@ import {
   type AttemptParts,
   type Cage,
   Carrier,
+  ContentGate,
   Destinations,
   Dispatcher,
   nextDueMs,
@@ -133,6 +134,7 @@ export async function openRig(t: Test, options: RigOptions = {}) {
   })
   function start(): Dispatcher {
     return new Dispatcher({
+      gate: new ContentGate(1_073_741_824),
       ...{ config: delivery, cage, queue, signer, carrier, pool, concluder, clock, destinations },
       router: options.router?.(router) ?? router,
       maxRecipients: options.maxRecipients ?? 1,

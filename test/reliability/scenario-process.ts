@@ -2,7 +2,17 @@ import { join } from 'node:path'
 import { Default } from 'typebox/value'
 import { type Clock, type Log, messageOf, silentLog } from '#base'
 import { type Config, ConfigSchema } from '#config'
-import { Carrier, Destinations, Dispatcher, nextDueMs, Pool, Resolver, Signer, TlsPolicies } from '#delivery'
+import {
+  Carrier,
+  ContentGate,
+  Destinations,
+  Dispatcher,
+  nextDueMs,
+  Pool,
+  Resolver,
+  Signer,
+  TlsPolicies,
+} from '#delivery'
 import { loadReplyRules, makeConcluder, makeSenderNotice } from '#feedback'
 import { ProcessLimiter } from '#limits'
 import { type NewEvent, Queue, queueWorker, SqliteQueueStore } from '#queue'
@@ -122,6 +132,7 @@ export class ScenarioProcess {
     })
     const nowhere = { host: '127.0.0.1', port: 1 }
     const dispatcher = new Dispatcher({
+      gate: new ContentGate(1_073_741_824),
       ...{ config: delivery, queue, carrier, pool, router, clock, log, destinations, suppression: suppressions },
       maxRecipients: options.maxRecipients,
       sandbox: null,

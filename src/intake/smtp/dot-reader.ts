@@ -10,14 +10,18 @@ const FIRST_BYTES = 16_384
 /** What all sessions together may hold of unfinished content. */
 export class ContentBudget {
   readonly #maxBytes: number
+  readonly #oneMostBytes: number
   #usedBytes = 0
 
-  constructor(maxBytes: number) {
+  /** @param oneMostBytes what one message may hold where the memory is small: the process would not survive more */
+  constructor(maxBytes: number, oneMostBytes: number = Number.POSITIVE_INFINITY) {
     this.#maxBytes = maxBytes
+    this.#oneMostBytes = oneMostBytes
   }
 
-  /** One message is always let in, however large, so that a small budget slows down but never shuts. */
+  /** Up to that, one message is always let in, so that a small budget slows down but never shuts. */
   reserve(bytes: number, held: number): boolean {
+    if (held + bytes > this.#oneMostBytes) return false
     if (this.#usedBytes > held && this.#usedBytes + bytes > this.#maxBytes) return false
     this.#usedBytes += bytes
     return true
