@@ -382,7 +382,7 @@ async function assemble(options: DaemonOptions, stack: AsyncDisposableStack) {
     tell: tellOf,
     clock,
   })
-  stack.defer(await plan(KEY_CHANGES, log, 'the change of DKIM keys', () => rotation.run()))
+  stack.defer(await plan(KEY_CHANGES, log, 'the change of DKIM keys', () => rotation.run(), 'at start too'))
   const watch = new DnsWatch({ domains, inspector, records, clock, tell: tellOf })
   // A sandbox looks at nobody's zones by itself.
   if (config.dns.check !== '' && !sandboxed)
@@ -645,17 +645,27 @@ async function removeSettled(queue: Queue, log: Log): Promise<void> {
   log.info({ messages: removed }, 'settled mail past its retention was removed')
 }
 
-/** A job by the hour of the clock. The returned function ends it. */
-async function plan(cron: string, log: Log, job: string, work: () => Promise<unknown>): Promise<() => Promise<void>> {
+/** A job by the hour of the clock. The returned function ends it; what is under way then may fail unheard. */
+async function plan(
+  cron: string,
+  log: Log,
+  job: string,
+  work: () => Promise<unknown>,
+  first: 'at start too' | 'at its time' = 'at its time',
+): Promise<() => Promise<void>> {
   const { schedule } = await import('node-cron')
-  const task = schedule(cron, async () => {
+  let ended = false
+  const run = async (): Promise<void> => {
     try {
       await work()
     } catch (error) {
-      log.error({ job, error: messageOf(error) }, 'a periodic job failed; it runs again at its next time')
+      if (!ended) log.error({ job, error: messageOf(error) }, 'a periodic job failed; it runs again at its next time')
     }
-  })
+  }
+  const task = schedule(cron, run)
+  if (first === 'at start too') void run()
   return async () => {
+    ended = true
     await task.destroy()
   }
 }

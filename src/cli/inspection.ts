@@ -28,3 +28,17 @@ export async function inspection(invocation: Invocation, name: string, lookup: b
   })
   return inspectionJson(lookup ? await inspector.inspect(domain, keys) : inspector.plan(domain, keys))
 }
+
+/** All sending domains: by the running daemon, else from the store. */
+export async function domainNames(invocation: Invocation): Promise<readonly string[]> {
+  const api = await invocation.api()
+  try {
+    const { domains } = await api.get<{ domains: readonly { readonly name: string }[] }>('/domains')
+    return domains.map(({ name }) => name)
+  } catch (error) {
+    if (!(error instanceof Fault) || error.code !== 'daemon-down') throw error
+  }
+  const [{ keptDomains }, { readRecords }] = await Promise.all([import('#domains'), import('#store')])
+  using records = readRecords((await invocation.config()).data_dir)
+  return keptDomains(records).map(({ name }) => name)
+}

@@ -26,7 +26,15 @@ if (missing !== null && process.env.RELEVO_TEST_ALL !== '1') {
 } else
   void t.test('from domain add to green', async (t) => {
     await using dns = await NameServers.open({
-      zones: { ...COMMON, 'shop.test': '', 'used.test': USED, [ASCII]: '', 'cloud.test': '', 'late.test': '' },
+      zones: {
+        ...COMMON,
+        'shop.test': '',
+        'used.test': USED,
+        [ASCII]: '',
+        'cloud.test': '',
+        'late.test': '',
+        'idle.test': '',
+      },
     })
     await using daemon = await ServingDaemon.furnish(dns)
     const file = async (domain: string, format: string): Promise<string> => {
@@ -41,7 +49,7 @@ if (missing !== null && process.env.RELEVO_TEST_ALL !== '1') {
       t.match(stderr, /there is no store in .*Start the daemon once/)
     })
     await daemon.start()
-    for (const domain of ['shop.test', 'used.test', IDN, 'cloud.test', 'late.test'])
+    for (const domain of ['shop.test', 'used.test', IDN, 'cloud.test', 'late.test', 'idle.test'])
       t.equal((await daemon.run('domain', 'add', domain)).code, 0)
 
     await t.test(
@@ -157,6 +165,12 @@ if (missing !== null && process.env.RELEVO_TEST_ALL !== '1') {
       const { code, stdout } = await daemon.run('dns', 'verify', 'shop.test')
       t.equal(code, 0, stdout)
       t.equal((await daemon.run('dns', 'verify', IDN)).code, 0)
+      const all = await daemon.run('dns', 'verify')
+      t.equal(all.code, 1, 'all domains: one of them was never published')
+      t.strictSame(
+        [...all.stdout.matchAll(/^(\S+)(?: \(.*\))?: all is in order$/gm)].map(([, name]) => name),
+        ['cloud.test', 'late.test', 'shop.test', 'used.test', IDN],
+      )
       t.equal((await daemon.run('dns', 'records', 'nobody.test')).code, 66)
       t.equal((await daemon.run('dns', 'verify', 'localhost')).code, 65)
     })

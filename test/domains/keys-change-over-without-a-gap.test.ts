@@ -212,6 +212,19 @@ if (missing !== null && process.env.RELEVO_TEST_ALL !== '1') {
     t.strictSame(await verdict(second), { dkim: [`${old}e2 pass`, `${old}r2 pass`], spf: 'pass', dmarc: 'pass' })
     t.strictSame((await verdict(first)).dkim, [`${old}e pass`, `${old}r pass`], 'and the one from before as well')
     t.equal((await daemon.run('dkim', 'rotate', 'shop.test', '--at', 'tomorrow')).code, 65)
+
+    const soon = new Date(Date.now() + 300).toISOString()
+    t.equal((await daemon.run('dkim', 'rotate', 'shop.test', '--at', soon)).code, 0)
+    await daemon.stop()
+    await pause(300)
+    await daemon.start()
+    let keys = ''
+    for (let i = 0; i < 100 && !keys.includes(`${old}r3\trsa-sha256\tsigning`); i++) {
+      await pause(50)
+      keys = (await daemon.run('dkim', 'list', 'shop.test')).stdout
+    }
+    t.match(keys, `${old}r3\trsa-sha256\tsigning`, 'what came due while it was down is done at the start')
+    t.match(keys, `${old}r2\trsa-sha256\tretiring`)
     t.equal((await daemon.run('dkim', 'rotate', 'shop.test', '--force')).code, 64)
     t.equal((await daemon.run('dkim', 'rotate', 'nobody.test')).code, 66)
   })

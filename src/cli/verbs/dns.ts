@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { domainToUnicode } from 'node:url'
 import { EX } from '#base'
 import type { Finding, InspectionJson } from '#domains'
-import { inspection } from '../inspection.ts'
+import { domainNames, inspection } from '../inspection.ts'
 import { clean } from '../output.ts'
 import type { Command, Group, Invocation } from '../verb.ts'
 
@@ -49,8 +49,8 @@ that Cloudflare imports, route53 a change batch for aws route53 change-resource-
 
 const verify: Command = {
   summary: 'Compares the DNS with what must stand there; exit code 1 while something is missing or wrong',
-  operands: 'DOMAIN',
-  count: [1, 1],
+  operands: '[DOMAIN...]',
+  count: [0, 1000],
   options: {
     watch: { type: 'boolean', help: 'again and again until all is in order' },
     interval: {
@@ -59,25 +59,30 @@ const verify: Command = {
       help: `with --watch: the wait between two looks (default: ${EVERY_S})`,
     },
   },
-  help: `Asks every authoritative name server of the zone and the resolver of this host. Of each record that is not in order it says what
+  help: `Without a DOMAIN all are looked at, one after the other. Asks every authoritative name server of the zone and the resolver of this host. Of each record that is not in order it says what
 is wrong and what to publish. Works without the daemon too.`,
   async run(invocation) {
     const { args } = invocation
-    const name = args.operands[0]!
+    const names = args.operands.length > 0 ? args.operands : await domainNames(invocation)
+    if (names.length === 0) invocation.out.note('there are no sending domains; add one with: relevo domain add')
     const everyS = args.whole('interval', 1, 86_400) ?? EVERY_S
-    if (!args.flag('watch')) {
-      const told = await inspection(invocation, name, true)
-      show(invocation, told)
-      return told.ready ? EX.OK : EX.FAILURE
+    const shown = new Map<string, string>()
+    const look = async (): Promise<boolean> => {
+      let ready = true
+      for (const name of names) {
+        const told = await inspection(invocation, name, true)
+        ready &&= told.ready
+        // What has not changed since the last look is not shown again.
+        const now = JSON.stringify(told.records.map(({ id, name, verdict, findings }) => [id, name, verdict, findings]))
+        if (now !== shown.get(name)) show(invocation, told)
+        shown.set(name, now)
+      }
+      return ready
     }
+    if (!args.flag('watch')) return (await look()) ? EX.OK : EX.FAILURE
     const stopped = invocation.io.catchSignals()
-    for (let before = ''; !stopped.aborted; ) {
-      const told = await inspection(invocation, name, true)
-      // What has not changed since the last look is not shown again.
-      const now = JSON.stringify(told.records.map(({ id, name, verdict, findings }) => [id, name, verdict, findings]))
-      if (now !== before) show(invocation, told)
-      before = now
-      if (told.ready) return EX.OK
+    while (!stopped.aborted) {
+      if (await look()) return EX.OK
       await pause(everyS * 1000, undefined, { signal: stopped }).catch(() => {})
     }
     return EX.FAILURE
