@@ -26,7 +26,7 @@ export async function inspection(invocation: Invocation, name: string, lookup: b
     resolvers: () => nameServers(config.delivery.dns_servers, systemClock),
     clock: systemClock,
   })
-  return inspectionJson(lookup ? await inspector.inspect(domain, keys) : inspector.plan(domain, keys))
+  return inspectionJson(await (lookup ? inspector.inspect(domain, keys) : inspector.plan(domain, keys)))
 }
 
 /** All sending domains: by the running daemon, else from the store. */

@@ -3,10 +3,9 @@ import ipaddr from 'ipaddr.js'
 import type { Clock } from '#base'
 import type { Config } from '#config'
 import type { Inspection } from './check/finding.ts'
-import { inspectDomain, planOffline } from './check/inspect-domain.ts'
 import type { PublishedKey } from './key-ring.ts'
 import type { AskServer, NameServer } from './lookup/contract.ts'
-import { loadTemplates, type Template } from './records/template.ts'
+import type { Template } from './records/template.ts'
 import type { DnsFacts } from './records/wanted.ts'
 import type { SendingDomain } from './sending-domains.ts'
 
@@ -21,23 +20,24 @@ export type DnsInspectorParts = {
   readonly ask: AskServer
   readonly resolvers: () => readonly NameServer[]
   readonly clock: Clock
-  readonly templates?: readonly Template[]
 }
 
-/** The records of the sending domains, as they should stand and as they do. */
+type Judges = typeof import('./check/inspect-domain.ts') & { readonly templates: readonly Template[] }
+
+/** The records of the sending domains, as they should stand and as they do. What it judges by is loaded at the first look. */
 export class DnsInspector {
   readonly #parts: DnsInspectorParts
-  readonly #templates: readonly Template[]
+  #judges: Promise<Judges> | null = null
   readonly #running = new Map<string, Promise<Inspection>>()
 
   constructor(parts: DnsInspectorParts) {
     this.#parts = parts
-    this.#templates = parts.templates ?? loadTemplates()
   }
 
   /** The records, without a look at the zone. */
-  plan(domain: SendingDomain, keys: readonly PublishedKey[]): Inspection {
-    return planOffline(dnsFacts(domain, keys, this.#parts.settings), this.#templates)
+  async plan(domain: SendingDomain, keys: readonly PublishedKey[]): Promise<Inspection> {
+    const { planOffline, templates } = await this.#loaded()
+    return planOffline(dnsFacts(domain, keys, this.#parts.settings), templates)
   }
 
   /** The records as they stand now. Who asks for the same domain meanwhile gets the same answer. */
@@ -50,14 +50,26 @@ export class DnsInspector {
     return running
   }
 
-  #inspect(domain: SendingDomain, keys: readonly PublishedKey[]): Promise<Inspection> {
+  async #inspect(domain: SendingDomain, keys: readonly PublishedKey[]): Promise<Inspection> {
+    const { inspectDomain, templates } = await this.#loaded()
     const { settings, ask, resolvers, clock } = this.#parts
     const untilMs = clock.monotonicMs() + WITHIN_MS
-    return inspectDomain(dnsFacts(domain, keys, settings), this.#templates, {
+    return inspectDomain(dnsFacts(domain, keys, settings), templates, {
       ask: async (server, question) => (clock.monotonicMs() < untilMs ? ask(server, question) : null),
       resolvers: resolvers(),
       authorityPort: settings.dns.authority_port,
     })
+  }
+
+  #loaded(): Promise<Judges> {
+    this.#judges ??= Promise.all([import('./check/inspect-domain.ts'), import('./records/template.ts')]).then(
+      ([judges, { loadTemplates }]) => ({ ...judges, templates: loadTemplates() }),
+    )
+    // A template that was put right is read again.
+    this.#judges.catch(() => {
+      this.#judges = null
+    })
+    return this.#judges
   }
 }
 

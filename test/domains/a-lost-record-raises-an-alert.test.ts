@@ -45,7 +45,7 @@ if (missing !== null && process.env.RELEVO_TEST_ALL !== '1') {
       }).run()
       return told.splice(0)
     }
-    const all = inspector.plan(shop, await domains.publishedKeys('shop.test')).records
+    const all = (await inspector.plan(shop, await domains.publishedKeys('shop.test'))).records
     const zone = (...without: readonly string[]): string =>
       all
         .filter(({ id, need, name }) => need !== 'optional' && name.endsWith('shop.test') && !without.includes(id))

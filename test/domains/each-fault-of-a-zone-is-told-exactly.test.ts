@@ -1,5 +1,7 @@
 import t from 'tap'
-import { type Inspection, inspectDomain, loadTemplates } from '#domains'
+import type { Inspection } from '#domains'
+import { inspectDomain } from '../../src/domains/check/inspect-domain.ts'
+import { loadTemplates } from '../../src/domains/records/template.ts'
 import { CASES, COMMON, factsOf, goodZone, type Lines } from './faulty-zones.ts'
 import { missingNameServers, NameServers } from './name-servers.ts'
 

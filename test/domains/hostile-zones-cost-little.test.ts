@@ -1,17 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import {
-  type AskServer,
-  cloudflareFile,
-  type DnsRecord,
-  inspectDomain,
-  inspectionJson,
-  inspectionOf,
-  loadTemplates,
-  readTemplates,
-  route53Batch,
-  zoneFile,
-} from '#domains'
+import { type AskServer, type DnsRecord, inspectionJson, inspectionOf, renderRecords } from '#domains'
+import { inspectDomain } from '../../src/domains/check/inspect-domain.ts'
 import { judgeDkim } from '../../src/domains/check/judge-dkim.ts'
 import { judgeDmarc } from '../../src/domains/check/judge-dmarc.ts'
 import { judgeSpfPresence } from '../../src/domains/check/judge-spf.ts'
@@ -19,6 +9,7 @@ import { inPieces, panelFault } from '../../src/domains/check/judge-txt.ts'
 import { withReports } from '../../src/domains/policy/dmarc-record.ts'
 import { mergeSpf, parseSpf } from '../../src/domains/policy/spf-record.ts'
 import { readTags } from '../../src/domains/policy/tag-list.ts'
+import { loadTemplates, readTemplates } from '../../src/domains/records/template.ts'
 import { quotedTxt, txtStrings } from '../../src/domains/records/txt-strings.ts'
 import { factsOf, RSA_VALUE } from './faulty-zones.ts'
 
@@ -103,8 +94,9 @@ void t.test(
         })
         if (asked > 600) throw new Error(`${asked} questions`)
         const back = inspectionOf(JSON.parse(JSON.stringify(inspectionJson(seen))) as ReturnType<typeof inspectionJson>)
-        for (const form of [zoneFile(back), cloudflareFile(back), route53Batch(back)])
-          if (/[^\x20-\x7e\n\u00a0-\uffff]/.test(form)) throw new Error('a control character in a file to import')
+        for (const format of ['bind', 'cloudflare', 'route53'] as const)
+          if (/[^\x20-\x7e\n\u00a0-\uffff]/.test(await renderRecords(back, format)))
+            throw new Error('a control character in a file to import')
       }),
       { numRuns: 150 },
     )

@@ -1,8 +1,10 @@
 import Sqlite from 'better-sqlite3'
 import t from 'tap'
 import { systemClock } from '#base'
-import { dnsFacts, keptDomain, loadTemplates, type PublishedKey, planOffline, SendingDomains } from '#domains'
+import { dnsFacts, keptDomain, type PublishedKey, SendingDomains } from '#domains'
 import { readRecords } from '#store'
+import { planOffline } from '../../src/domains/check/inspect-domain.ts'
+import { loadTemplates } from '../../src/domains/records/template.ts'
 import { recordsWorker } from '../../src/store/records/module.ts'
 import { openStore } from '../routing/store-rig.ts'
 

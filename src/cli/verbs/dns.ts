@@ -29,9 +29,8 @@ that Cloudflare imports, route53 a change batch for aws route53 change-resource-
       return undefined
     }
     if (format !== 'table') {
-      const { cloudflareFile, inspectionOf, route53Batch, zoneFile } = await import('#domains')
-      const render = { bind: zoneFile, cloudflare: cloudflareFile, route53: route53Batch }[format]
-      out.raw(render(inspectionOf(told)))
+      const { inspectionOf, renderRecords } = await import('#domains')
+      out.raw(await renderRecords(inspectionOf(told), format))
       return undefined
     }
     out.rows(told.records, {

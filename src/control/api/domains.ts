@@ -2,17 +2,16 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Static } from 'typebox'
 import { Fault, Type } from '#base'
 import {
-  cloudflareFile,
   type DkimRotation,
   type DnsInspector,
   type DnsWatch,
   inspectionJson,
   type PublishedKey,
-  route53Batch,
+  type RecordFormat,
+  renderRecords,
   type SendingDomain,
   type SendingDomains,
   unknownDomain,
-  zoneFile,
 } from '#domains'
 import type { Audit } from '../audit.ts'
 import { identityOf, mayTouch, requireUnbounded } from '../identity.ts'
@@ -115,10 +114,10 @@ export function domainRoutes(app: FastifyInstance, parts: DomainParts, audit: Au
       const domain = named(request)
       const keys = await domains.publishedKeys(domain.name)
       const { format = 'json', lookup = true } = request.query
-      const inspection = lookup ? await inspector.inspect(domain, keys) : inspector.plan(domain, keys)
+      const inspection = await (lookup ? inspector.inspect(domain, keys) : inspector.plan(domain, keys))
       if (format === 'json') return inspectionJson(inspection)
-      if (format === 'route53') return reply.type('application/json').send(route53Batch(inspection))
-      return reply.type('text/plain').send(format === 'bind' ? zoneFile(inspection) : cloudflareFile(inspection))
+      const type = format === 'route53' ? 'application/json' : 'text/plain'
+      return reply.type(type).send(await renderRecords(inspection, format as RecordFormat))
     },
   )
 
