@@ -48,7 +48,8 @@ async function eventsOf(api: LocalApi, id: string): Promise<readonly Event[]> {
   }
 }
 
-function waitOf({ detail }: Event): string {
+/** What a deferral met: stage and reply, or stage and fault. */
+export function waitOf({ detail }: Pick<Event, 'detail'>): string {
   const stage = String(detail.stage)
   const reply = String(detail.reply)
   const reason = String(detail.reason)
