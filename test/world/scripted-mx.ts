@@ -154,6 +154,11 @@ export class MxSession {
     return this.#bare.localAddress ?? ''
   }
 
+  /** It speaks TLS by now. */
+  get secure(): boolean {
+    return this.#secure
+  }
+
   get backlogBytes(): number {
     return this.#socket.writableLength
   }
