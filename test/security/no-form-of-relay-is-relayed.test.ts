@@ -71,6 +71,13 @@ await t.test(`${PATHS.length} forms on each port, without a log-in`, async (t) =
   }
 })
 
+await t.test('what is ours is taken, so that a refusal above means something', async (t) => {
+  const client = await wall.session('25', false)
+  await client.ask('MAIL FROM:<>')
+  t.equal((await client.ask(`RCPT TO:<postmaster@${OURS}>`)).code, 250)
+  client.close()
+})
+
 const HEADS: readonly [string, readonly string[]][] = [
   ['a wrong password', [plain('shop', 'wrong password here')]],
   ['no password', ['AUTH PLAIN', '=']],
