@@ -224,7 +224,8 @@ function damaged(what: string): Fault {
   })
 }
 
-function asFault(directory: string, error: unknown): unknown {
+/** What an error of opening means to a person, where that is known. */
+export function asFault(directory: string, error: unknown): unknown {
   if (error instanceof Fault) return error
   const { code = '', message } = error as { code?: string; message: string }
   if (code === 'SQLITE_NOTADB' || code.startsWith('SQLITE_CORRUPT'))

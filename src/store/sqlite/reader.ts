@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import Sqlite from 'better-sqlite3'
 import { Fault } from '#base'
-import { DATABASE } from './open-file.ts'
+import { asFault, DATABASE } from './open-file.ts'
 import { loadModules, type ModuleSource } from './worker-context.ts'
 import { type Answer, type Call, type FromWorker, toWire } from './worker-link.ts'
 
@@ -43,5 +43,5 @@ try {
   })
   post({ kind: 'ready', info: null })
 } catch (error) {
-  post({ kind: 'refused', error: toWire(error) })
+  post({ kind: 'refused', error: toWire(asFault(directory, error)) })
 }

@@ -1,7 +1,7 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { EX, Fault, systemClock } from '#base'
 import type { Migrations, WorkerModule } from './module.ts'
-import { isFull, type OpenFile, openFile } from './open-file.ts'
+import { asFault, isFull, type OpenFile, openFile } from './open-file.ts'
 import { loadModules, type ModuleSource } from './worker-context.ts'
 import { type Answer, type Call, type FromWorker, toWire } from './worker-link.ts'
 
@@ -65,7 +65,7 @@ try {
   port.on('message', onMessage)
   post({ kind: 'ready', info: { commits, counted: file.counted } satisfies OpenInfo })
 } catch (error) {
-  post({ kind: 'refused', error: toWire(error) })
+  post({ kind: 'refused', error: toWire(asFault(directory, error)) })
 }
 
 function onMessage(first: Call[] | 'close'): void {
@@ -118,7 +118,7 @@ function answerOther({ id, op, args }: Call): Answer {
   try {
     return [id, true, reads.get(op)!(args)]
   } catch (error) {
-    return [id, false, toWire(error)]
+    return [id, false, toWire(asFault(directory, error))]
   }
 }
 
