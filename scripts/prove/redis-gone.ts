@@ -47,7 +47,7 @@ else {
   } else {
     const { lost, doubled, wrongOutcomes, peakPerSecond, allowedPerSecond } = result
     const held =
-      lost.length + doubled + wrongOutcomes === 0 &&
+      lost.length + doubled + wrongOutcomes + result.strangers === 0 &&
       peakPerSecond <= allowedPerSecond &&
       result.standingAtEnd === 'shared'
     console.log(

@@ -25,6 +25,8 @@ export type RedisCutsResult = {
   readonly lost: readonly string[]
   /** Copies beyond the first. */
   readonly doubled: number
+  /** Taken without having been acknowledged or left without an answer. */
+  readonly strangers: number
   /** Recipients with another number of outcomes than one. */
   readonly wrongOutcomes: number
   /** Most messages taken in one second, and what is allowed: the rate and its burst, a tenth more. */
@@ -66,14 +68,17 @@ export async function cutRedis(options: RedisCutsOptions): Promise<RedisCutsResu
       more: `[limits]\ndriver = "redis"\nredis_url_file = ${JSON.stringify(files.join('url'))}\nnodes = ${nodes}\n[rules]\nshaping_file = ${JSON.stringify(join(files.path, 'shaping.toml'))}`,
     }),
   )
-  const total = Math.ceil(((cuts * (awayMs + thereMs)) / 1000) * rate)
-  const { acked } = await load({
+  // A little faster than it may leave, so that something always waits.
+  const ended = new AbortController()
+  const loading = load({
     port: rig.ports.trusted,
-    sessions: 4,
-    messages: total,
+    sessions: SESSIONS,
+    signal: ended.signal,
     from: `app@${DOMAIN}`,
     to: (n) => `u${n}@bad.test`,
+    pauseMs: (1000 * SESSIONS) / rate,
   })
+  await rig.until(() => times.length > rate)
   const away: { readonly fromMs: number; readonly toMs: number }[] = []
   let saidDegraded = 0
   for (let n = 0; n < cuts; n++) {
@@ -94,11 +99,14 @@ export async function cutRedis(options: RedisCutsOptions): Promise<RedisCutsResu
     }
     await pause(thereMs)
   }
+  ended.abort()
+  const { acked, unanswered } = await loading
   const settled = async (): Promise<boolean> => {
-    const { queue } = await rig.api.get<{ queue: Record<string, number> }>('/status')
-    return queue.sent === acked.size
+    type Queue = { readonly ready: number; readonly leased: number; readonly deferred: number; readonly sent: number }
+    const { ready, leased, deferred, sent } = (await rig.api.get<{ queue: Queue }>('/status')).queue
+    return ready + leased + deferred === 0 && sent >= acked.size
   }
-  await rig.until(settled, 30_000 + (total / rate) * 3000)
+  await rig.until(settled, 30_000 + (acked.size / rate) * 3000)
   const outcomes = new Map<string, number>()
   for (let after = 0; ; ) {
     const page = await rig.api.get<{ events: { recipient: string }[]; next_after: number | null }>(
@@ -122,7 +130,8 @@ export async function cutRedis(options: RedisCutsOptions): Promise<RedisCutsResu
     acked: acked.size,
     lost: [...acked].filter((id) => !distinct.has(id)),
     doubled: ids.length - distinct.size,
-    wrongOutcomes: acked.size - [...outcomes.values()].filter((n) => n === 1).length,
+    strangers: [...distinct].filter((id) => !acked.has(id) && !unanswered.has(id)).length,
+    wrongOutcomes: [...outcomes.values()].filter((n) => n !== 1).length + Math.max(0, acked.size - outcomes.size),
     peakPerSecond: peak(times, 1000),
     allowedPerSecond: allowed(rate),
     awayPerSecond: round(takenAway / awaySeconds),
@@ -142,6 +151,7 @@ function allowed(rate: number): number {
 }
 
 const CONNECTIONS = 10
+const SESSIONS = 4
 
 function peak(times: readonly number[], withinMs: number): number {
   let most = 0
