@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { type AskServer, type DnsRecord, inspectionJson, inspectionOf, renderRecords } from '#domains'
+import type { Clock } from '#base'
+import { type AskServer, DnsInspector, type DnsRecord, inspectionJson, inspectionOf, renderRecords } from '#domains'
 import { inspectDomain } from '../../src/domains/check/inspect-domain.ts'
 import { judgeDkim } from '../../src/domains/check/judge-dkim.ts'
 import { judgeDmarc } from '../../src/domains/check/judge-dmarc.ts'
@@ -14,6 +15,7 @@ import { quotedTxt, txtStrings } from '../../src/domains/records/txt-strings.ts'
 import { factsOf, RSA_VALUE } from './faulty-zones.ts'
 
 const templates = loadTemplates()
+const SHOP = { name: 'shop.test', bounceHost: 'bounces.shop.test', active: true, createdMs: 0 }
 /** As long as a value that is looked at can be. */
 const LONG = 4096
 
@@ -103,6 +105,37 @@ void t.test(
     t.pass('held')
   },
 )
+
+void t.test('however slow the servers are, a look ends after a minute', async (t) => {
+  let nowMs = 0
+  let asked = 0
+  const clock: Clock = { now: () => nowMs, monotonicMs: () => nowMs, after: () => () => {} }
+  const inspector = new DnsInspector({
+    settings: {
+      hostname: 'mail.host.test',
+      sources: [],
+      dns: { public_addresses: [], report_address: '', check: '', authority_port: 53 },
+    },
+    ask: (_, { name, type }) => {
+      asked++
+      nowMs += 3000
+      // Always one more name to look at.
+      return Promise.resolve({
+        rcode: 'NOERROR',
+        authoritative: true,
+        answers: [{ name, ttlS: 1, type: 'CNAME', value: `x${asked}.${type.toLowerCase()}.test` }],
+        authorities: [],
+        additionals: [],
+      })
+    },
+    resolvers: () => [{ address: '127.0.0.1', port: 53 }],
+    clock,
+  })
+  t.equal((await inspector.inspect(SHOP, [])).ready, false)
+  t.ok(asked <= 20, `${asked} questions of 3 s`)
+  t.ok((await inspector.plan(SHOP, [])).records.length > 5)
+  t.ok(asked <= 20, 'a plan asks nobody')
+})
 
 void t.test(
   'values of any kind are judged without an error, and with one finding at least when they are wrong',

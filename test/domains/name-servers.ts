@@ -12,6 +12,7 @@ const UNPACKED = join(import.meta.dirname, '../../.cache/debian')
 const TRIPLET = process.arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu'
 const LIBRARIES = join(UNPACKED, 'usr/lib', TRIPLET)
 
+const SETPRIV = '/usr/bin/setpriv'
 const ENVIRONMENT = { ...process.env, LD_LIBRARY_PATH: LIBRARIES, NODE_OPTIONS: '' }
 
 function program(name: 'nsd' | 'unbound'): string | null {
@@ -210,7 +211,11 @@ ${stub('.', [PARENT])}${stub('test', [PARENT])}${zones.map((zone) => stub(zone, 
   }
 
   #run(name: 'nsd' | 'unbound', args: readonly string[]): void {
-    this.#children.push(spawn(program(name)!, args, { stdio: 'ignore', env: ENVIRONMENT }))
+    // They go with the test, however that ends.
+    const [file = '', ...all] = existsSync(SETPRIV)
+      ? [SETPRIV, '--pdeathsig', 'TERM', program(name)!, ...args]
+      : [program(name)!, ...args]
+    this.#children.push(spawn(file, all, { stdio: 'ignore', env: ENVIRONMENT }))
   }
 
   #quiet(address: string, answer: Buffer | null): Promise<void> {

@@ -48,8 +48,12 @@ export type Inspection = {
   readonly findings: readonly Finding[]
 }
 
+/** What others publish stands in messages: of a long list, or a long text, only the beginning. */
+const MAX_MESSAGE = 400
+
 export function finding(level: Level, code: string, name: string, message: string, remedy = ''): Finding {
-  return { code, level, name, message, remedy }
+  const cut = message.length <= MAX_MESSAGE ? message : `${message.slice(0, MAX_MESSAGE)}…`
+  return { code, level, name, message: cut, remedy }
 }
 
 export function hasError(findings: readonly Finding[]): boolean {
