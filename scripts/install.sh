@@ -82,6 +82,12 @@ fi
 systemd=''
 if [ -z "$prefix" ] && [ -d /run/systemd/system ]; then systemd=1; fi
 
+# One at a time; what a cut one left running holds the lock until it ends.
+if [ -z "$dry_run" ]; then
+  mkdir -p "${versions%/*}" && exec 9>"$versions.lock" || exit 73
+  flock -w 60 9 || fail "another installation is under way" 75
+fi
+
 step() {
   words=$1
   shift
@@ -143,7 +149,7 @@ drop_old_backups() {
 }
 
 remove_program() {
-  rm -f "$command" "$unit" "$program" "$program.new" && rm -rf "$versions" "$prefix/var/cache/relevo"
+  rm -f "$command" "$unit" "$program" "$program.new" "$versions.lock" && rm -rf "$versions" "$prefix/var/cache/relevo"
   if [ -n "$systemd" ]; then systemctl daemon-reload; fi
 }
 remove_data() {
