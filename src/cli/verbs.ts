@@ -33,6 +33,7 @@ export const VERBS: readonly VerbEntry[] = [
   entry('reputation', 'how own delivery stands', async () => (await import('./verbs/standing.ts')).reputation),
   entry('config', 'check, explain and show the configuration', async () => (await import('./verbs/config.ts')).config),
   entry('key', 'the master key: write it down, rotate, recover', async () => (await import('./verbs/key.ts')).key),
+  entry('doctor', 'look at all that delivery depends on', async () => (await import('./verbs/doctor.ts')).doctor),
   entry('db', 'check, back up and restore the store', async () => (await import('./verbs/db.ts')).db),
   entry('version', 'show the version', async () => (await import('./verbs/version.ts')).version),
 ]

@@ -376,6 +376,14 @@ export const ConfigSchema = Type.Object(
       ),
       authority_port: port('The port of authoritative name servers. 53 everywhere except in tests.', 53),
     }),
+    doctor: section('What `relevo doctor` asks others.', {
+      blocklists: list(
+        'DNS blocklists that the addresses of this host are looked for on (RFC 5782).',
+        ['zen.spamhaus.org', 'bl.spamcop.net', 'b.barracudacentral.org'],
+        'domain',
+      ),
+      probes: list('Mail hosts that port 25 is tried at. Empty: MX hosts of large mailbox providers.', [], 'domain'),
+    }),
     limits: section('Where rates and concurrency are counted.', {
       driver: choice(
         '"process" for one machine, "redis" to share limits between several.',
