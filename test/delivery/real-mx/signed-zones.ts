@@ -111,14 +111,10 @@ ${zones.map(([name]) => `stub-zone:\n  name: "${name}"\n  stub-addr: ${SERVER}@$
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(
-      this.#children.map((child) => {
-        if (child.exitCode !== null || child.signalCode !== null) return null
-        const ended = new Promise((resolve) => child.once('exit', resolve))
-        child.kill('SIGTERM')
-        return ended
-      }),
-    )
+    const alive = this.#children.filter((child) => child.exitCode === null && child.signalCode === null)
+    const ended = alive.map((child) => new Promise((resolve) => child.once('exit', resolve)))
+    for (const child of alive) child.kill('SIGTERM')
+    await Promise.all(ended)
   }
 }
 
