@@ -85,6 +85,7 @@ export class InboundServer implements AsyncDisposable {
           handler,
           loginNeeded: false,
           offersRequireTls: false,
+          takesRelease: false,
           maxMessageBytes: settings.max_message_bytes,
           maxRecipients: MAX_RECIPIENTS,
           maxErrors: MAX_ERRORS,

@@ -12,6 +12,7 @@ import type { MailCommand, RcptCommand } from './smtp/path-command.ts'
 import type { Reply } from './smtp/reply.ts'
 import { type Client, type Envelope, LOCAL_CLIENT, type SessionHandler, type SessionRecipient } from './smtp/session.ts'
 import { SessionServer, type TlsMaterial } from './smtp/session-server.ts'
+import { keywords } from './smtp/when-and-how-soon.ts'
 import type { Submitter } from './submitter.ts'
 import { type SuppressionCheck, suppressionText } from './suppression-check.ts'
 
@@ -96,6 +97,8 @@ export class SubmissionServer implements AsyncDisposable {
           handler,
           loginNeeded: kind !== 'trusted',
           offersRequireTls: true,
+          takesRelease: true,
+          keywords: () => keywords(deps.clock.now()),
           ...(kind === 'trusted' ? { mayConnect: (client: string) => isWithin(client, trusted) } : {}),
         })
         server.#servers.push(listener)
@@ -117,9 +120,11 @@ export class SubmissionServer implements AsyncDisposable {
           }),
           loginNeeded: false,
           offersRequireTls: false,
+          takesRelease: true,
           keywords: () => {
             const names = local.names()
             return [
+              ...keywords(deps.clock.now()),
               `XORIGIN ${names.origin}`,
               ...(names.bareRecipients === '' ? [] : [`XBARE ${names.bareRecipients}`]),
             ]
@@ -231,6 +236,10 @@ class SubmissionHandler implements SessionHandler {
       ...(mail.ret === undefined ? {} : { ret: mail.ret }),
       client: client.address === LOCAL_CLIENT ? null : { address: client.address, name: null, helo: client.helo },
       protocol: client.protocol,
+      settings: {
+        ...(mail.releaseMs === undefined ? {} : { sendAtMs: mail.releaseMs }),
+        ...(mail.priority === undefined ? {} : { priority: mail.priority }),
+      },
     })
     if (!accepted.ok) return replyOf(accepted.error)
     return { code: 250, text: `2.0.0 queued as ${accepted.value.id}` }

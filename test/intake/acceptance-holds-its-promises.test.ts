@@ -1,6 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import t from 'tap'
-import { loggedIn, MESSAGE, openRig, submit, Wire } from './rig.ts'
+import { loggedIn, MESSAGE, openInbound, openRig, submit, Wire } from './rig.ts'
 
 const keyed = (key: string, content = MESSAGE): string => `X-Relevo-Idempotency-Key: ${key}\r\n${content}`
 
@@ -108,6 +108,41 @@ void t.test('addresses, all domains and the null sender can be allowed', async (
   t.equal(all.queue.messages[0]!.sendingDomain, 'example.org', 'the author signs')
   t.match(await free.say('MAIL FROM:<a@unknown.example>'), /^550 5\.7\.1 /)
   free.close()
+})
+
+void t.test('HOLDFOR, HOLDUNTIL and MT-PRIORITY are Send-At and Priority, and port 25 knows neither', async (t) => {
+  const rig = await openRig(t, { sandbox: false })
+  const wire = await loggedIn(rig.port('tls'))
+  const send = async (parameters: string): Promise<(typeof rig.queue.messages)[number]> => {
+    await wire.say(`MAIL FROM:<app@example.com> ${parameters}`)
+    await wire.say('RCPT TO:<you@example.net>')
+    await wire.say('DATA')
+    wire.write(`X-Relevo-Priority: high\r\n${MESSAGE}\r\n.\r\n`)
+    t.match(await wire.reply(), /^250 /)
+    return rig.queue.messages.at(-1)!
+  }
+  const before = Date.now()
+  const held = await send('HOLDFOR=3600 MT-PRIORITY=-1')
+  t.ok(Math.abs(held.notBeforeMs! - before - 3_600_000) < 60_000)
+  t.equal(held.priority, 'low', 'the command wins over the header')
+  const until = new Date(before + 7_200_000).toISOString()
+  t.equal((await send(`HOLDUNTIL=${until}`)).notBeforeMs, before + 7_200_000)
+  t.equal((await send('HOLDUNTIL=2020-01-01T00:00:00Z')).notBeforeMs, undefined, 'what has passed is now')
+  for (const [value, priority] of [
+    [-9, 'low'],
+    [0, 'normal'],
+    [4, 'high'],
+    [9, 'urgent'],
+  ] as const)
+    t.equal((await send(`MT-PRIORITY=${value}`)).priority, priority)
+  wire.close()
+  const inbound = await openInbound(t)
+  const mx = Wire.open(inbound.port)
+  await mx.reply()
+  t.notMatch(await mx.say('EHLO mx.example'), /FUTURERELEASE|MT-PRIORITY/)
+  t.match(await mx.say('MAIL FROM:<> HOLDFOR=60'), /^555 5\.5\.4 /)
+  t.match(await mx.say('MAIL FROM:<> MT-PRIORITY=1'), /^555 5\.5\.4 /)
+  mx.close()
 })
 
 void t.test('DSN parameters, send-at, priority and route reach the queue', async (t) => {

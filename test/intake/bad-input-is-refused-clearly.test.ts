@@ -40,7 +40,7 @@ void t.test('AUTH without TLS is refused and not offered', async (t) => {
   t.notMatch(ehlo, /AUTH/)
   t.match(
     ehlo,
-    /250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250-STARTTLS\r\n250 SIZE 1048576$/,
+    /250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250-STARTTLS\r\n250-SIZE 1048576\r\n250-FUTURERELEASE 31622400 20\S+\r\n250 MT-PRIORITY$/,
   )
   t.match(await wire.say(plain('app', PASSWORD)), /^538 5\.7\.11 /)
   t.match(await wire.say('AUTH LOGIN'), /^538 5\.7\.11 /)

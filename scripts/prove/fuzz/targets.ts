@@ -88,11 +88,12 @@ export async function openTargets(): Promise<readonly Target[]> {
       seeds: bytes(
         'MAIL FROM:<a@b.example> SIZE=10 BODY=8BITMIME RET=FULL ENVID=a+2Bb',
         'RCPT TO:<"a b"@c.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+40b',
-        'MAIL FROM:<> SMTPUTF8 AUTH=<>',
+        'MAIL FROM:<> SMTPUTF8 AUTH=<> HOLDFOR=60 MT-PRIORITY=-3',
+        'MAIL FROM:<a@b.example> HOLDUNTIL=2026-12-24T18:00:00Z REQUIRETLS',
       ),
       run(input) {
         const line = input.toString('utf8')
-        const mail = readMail(line, 1000, 'offered')
+        const mail = readMail(line, 1000, 'offered', options.nowMs)
         if (mail.ok)
           must(
             !CONTROL.test(`${mail.value.reversePath?.text}${mail.value.envelopeId}`),

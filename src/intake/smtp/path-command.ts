@@ -1,8 +1,9 @@
 import { type Address, parsePath } from '#mail'
-import type { Notify } from '#queue'
+import type { Notify, Priority } from '#queue'
 import type { Reply } from './reply.ts'
+import { readHold, readMtPriority } from './when-and-how-soon.ts'
 
-/** MAIL as it was said (RFC 5321 §4.1.1.2, RFC 1870, RFC 6152, RFC 6531, RFC 3461, RFC 8689). */
+/** MAIL as it was said (RFC 5321 §4.1.1.2, RFC 1870, RFC 6152, RFC 6531, RFC 3461, RFC 8689, RFC 4865, RFC 6710). */
 export type MailCommand = {
   readonly reversePath: Address | null
   /** SIZE, 0 when not given. */
@@ -12,6 +13,10 @@ export type MailCommand = {
   readonly requireTls?: true
   readonly ret?: 'full' | 'hdrs'
   readonly envelopeId?: string
+  /** HOLDFOR or HOLDUNTIL: not to be sent before. */
+  readonly releaseMs?: number
+  /** MT-PRIORITY. */
+  readonly priority?: Priority
 }
 
 export type RcptCommand = {
@@ -38,7 +43,13 @@ const refuse = (code: number, text: string) => ({ ok: false as const, reply: { c
 /** Whether REQUIRETLS may be asked for: it is offered, it would be over TLS, or it is not known here at all. */
 export type RequireTlsOffer = 'offered' | 'over-tls-only' | 'unknown'
 
-export function readMail(line: string, maxBytes: number, requireTls: RequireTlsOffer): Parsed<MailCommand> {
+/** @param nowMs null: FUTURERELEASE and MT-PRIORITY are not known here */
+export function readMail(
+  line: string,
+  maxBytes: number,
+  requireTls: RequireTlsOffer,
+  nowMs: number | null,
+): Parsed<MailCommand> {
   const split = splitPath(line, 'MAIL FROM:', '5.1.7')
   if (!split.ok) return split
   const path = parsePath(split.value.path)
@@ -80,6 +91,22 @@ export function readMail(line: string, maxBytes: number, requireTls: RequireTlsO
         const envelopeId = decodeXtext(value, MAX_ENVID)
         if (envelopeId === null) return refuse(501, '5.5.4 ENVID is not xtext of at most 100 characters')
         command.envelopeId = envelopeId
+        break
+      }
+      case 'HOLDFOR':
+      case 'HOLDUNTIL': {
+        if (nowMs === null) return refuse(555, `5.5.4 MAIL parameter ${name} is not known here`)
+        if (command.releaseMs !== undefined) return refuse(501, '5.5.4 HOLDFOR and HOLDUNTIL exclude each other')
+        const release = readHold(name, value, nowMs)
+        if (typeof release === 'string') return refuse(501, `5.5.4 ${release}`)
+        command.releaseMs = release
+        break
+      }
+      case 'MT-PRIORITY': {
+        if (nowMs === null) return refuse(555, '5.5.4 MAIL parameter MT-PRIORITY is not known here')
+        const priority = readMtPriority(value)
+        if (priority === null) return refuse(501, '5.5.2 MT-PRIORITY takes a number from -9 to 9')
+        command.priority = priority
         break
       }
       default:

@@ -63,6 +63,8 @@ export type SessionContext = {
   readonly loginNeeded: boolean
   /** REQUIRETLS (RFC 8689) is offered once the session is over TLS. */
   readonly offersRequireTls: boolean
+  /** FUTURERELEASE and MT-PRIORITY are taken (submission only). */
+  readonly takesRelease: boolean
   readonly maxMessageBytes: number
   readonly maxRecipients: number
   readonly maxErrors: number
@@ -230,7 +232,8 @@ export class Session extends SMTPConnection {
       callback()
       return
     }
-    const read = readMail(command.toString(), this.#context.maxMessageBytes, this.#requireTlsOffer())
+    const nowMs = this.#context.takesRelease ? this.#context.clock.now() : null
+    const read = readMail(command.toString(), this.#context.maxMessageBytes, this.#requireTlsOffer(), nowMs)
     if (!read.ok) {
       this.#answer(read.reply)
       callback()
