@@ -21,6 +21,8 @@ export async function checkSmarthost(
   const result = await connectSmtp({ ...(cage === null ? options : without), ...caged, signal })
   if (!result.ok) {
     const { stage, reason, reply } = result.failure
+    if (reason.startsWith('special-address'))
+      return { ok: false, detail: `${reason}: add the address of ${options.host} to delivery.allow_networks` }
     return { ok: false, detail: `${stage}: ${reason}${reply === null ? '' : ` (${reply.code} ${reply.text})`}` }
   }
   const { tls } = result.connection

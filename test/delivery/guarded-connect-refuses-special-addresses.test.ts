@@ -1,6 +1,9 @@
 import fc from 'fast-check'
 import t from 'tap'
+import { systemClock } from '#base'
 import { checkAddress, isOwnAddress } from '#delivery'
+import { scriptedMx } from '#world'
+import { guardedConnect } from '../../src/delivery/guarded-connect.ts'
 
 function verdict(ip: string, allow: readonly string[] = []): string {
   const result = checkAddress(ip, allow)
@@ -99,4 +102,25 @@ await t.test('no IPv4 address is refused plainly and allowed embedded', async ()
 await t.test('addresses of this machine are known in every form', async (t) => {
   for (const ip of ['127.0.0.1', '::ffff:127.0.0.1', '127.9.9.9', '0.0.0.0', '::']) t.ok(isOwnAddress(ip), ip)
   for (const ip of ['8.8.8.8', '2001:4860:4860::8888', 'nonsense', '']) t.notOk(isOwnAddress(ip), ip)
+})
+
+await t.test('the one way out connects to the address that was checked, or says why not', async (t) => {
+  await using mx = await scriptedMx()
+  const to = async (address: string, allow: readonly string[], signal?: AbortSignal): Promise<string> => {
+    const dialing = { timeoutMs: 5000, clock: systemClock, ...(signal === undefined ? {} : { signal }) }
+    const socket = await guardedConnect({ address, port: mx.port, source: '', allow }, dialing)
+    if (typeof socket === 'string') return socket
+    const { remoteAddress } = socket
+    socket.destroy()
+    return remoteAddress ?? ''
+  }
+  t.equal(await to('127.0.0.1', []), 'special-address-loopback')
+  t.equal(await to('127.0.0.1', ['127.0.0.0/8']), '127.0.0.1')
+  t.equal(await to('localhost', []), 'special-address-loopback', 'a name is looked up and checked as well')
+  t.equal(await to('localhost', ['127.0.0.1']), '127.0.0.1')
+  t.equal(await to('::ffff:127.0.0.1', []), 'special-address-embedded-loopback')
+  t.equal(await to('169.254.169.254', []), 'special-address-link-local')
+  t.equal(await to('no-such-host.invalid', ['127.0.0.0/8']), 'name-not-found')
+  t.equal(await to('127.0.0.1', ['127.0.0.0/8'], AbortSignal.abort()), 'aborted')
+  t.equal(mx.connections, 2, 'what was refused was not connected to')
 })
