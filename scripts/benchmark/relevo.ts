@@ -18,7 +18,11 @@ export class RelevoSubject implements Subject {
   #process: ChildProcess | null = null
   #keys: ReadonlyMap<string, string> = new Map()
 
-  constructor(directory: string) {
+  readonly #env: NodeJS.ProcessEnv
+
+  /** @param env what its environment has more */
+  constructor(directory: string, env: NodeJS.ProcessEnv = {}) {
+    this.#env = { ...process.env, ...env }
     this.#directory = join(directory, 'relevo')
     this.version = (
       JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8')) as { version: string }
@@ -55,7 +59,7 @@ ip = "ipv4"
 `,
     )
     const [program, args] = inside(group, [RELEVO, 'serve', '--config', config])
-    this.#process = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'] })
+    this.#process = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'], env: this.#env })
     const api = new LocalApi(join(this.#directory, 'control.sock'))
     for (let tries = 0; ; tries++) {
       const status = await api.get<{ ready: boolean }>('/status').catch(() => null)

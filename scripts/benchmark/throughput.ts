@@ -1,10 +1,7 @@
-import { type ChildProcess, fork, spawn } from 'node:child_process'
-import { mkdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { openDns } from '../../test/world/index.ts'
 import { ControlGroup } from './cgroup.ts'
-import { type Case, HOST, recipientDomain, SENDER, SINK, type Subject } from './contract.ts'
+import { type Case, SINK, type Subject } from './contract.ts'
+import { Ground } from './ground.ts'
 import { PostfixSubject } from './postfix.ts'
 import { RelevoSubject } from './relevo.ts'
 
@@ -57,29 +54,18 @@ const say = (text: string): void => {
   if (!values.json) process.stdout.write(`${text}\n`)
 }
 
-const directory = join(import.meta.dirname, '../../.cache/bench/run')
-rmSync(directory, { recursive: true, force: true })
-mkdirSync(directory, { recursive: true })
-const zones = Object.fromEntries([
-  ...Array.from({ length: 200 }, (_, n) => [recipientDomain(n), { MX: [[10, 'sink.test']] }] as const),
-  ['sink.test', { A: [SINK.host] }] as const,
-  [HOST, { A: ['127.0.0.1'] }] as const,
-  [SENDER, { MX: [[10, HOST]] }] as const,
-])
-await using _dns = await openDns(zones as Parameters<typeof openDns>[0], { port: 53 })
-const sink = fork(join(import.meta.dirname, 'sink.ts'))
-await told(sink, 'ready')
+await using ground = await Ground.open()
 
 // The bench itself against each other: were it slower than this, it would measure itself.
-const alone = await measure(
+const alone = await ground.measure(
   { name: 'load and sink', messages: 20_000, bytes: 4096, domains: 1, sessions: 50, onePerConnection: false },
   SINK,
 )
 say(`load against sink alone: ${Math.round((20_000 / alone.ms) * 1000)} messages a second`)
 
 const subjects: Subject[] = [
-  new RelevoSubject(directory),
-  ...(values['no-peer'] ? [] : [new PostfixSubject(directory)]),
+  new RelevoSubject(ground.directory),
+  ...(values['no-peer'] ? [] : [new PostfixSubject(ground.directory)]),
 ]
 const results: { name: string; relevo?: Figures; peer?: Figures; ratio?: number }[] = []
 for (const load of CASES) {
@@ -107,8 +93,6 @@ const [first] = results
 process.stdout.write(
   `${JSON.stringify({ relevo: first?.relevo, peer: first?.peer, ratio: first?.ratio, cases: results })}\n`,
 )
-sink.disconnect()
-process.exit(0)
 
 /** A fresh start, a little load to warm it, then the measured one; throws when a message or a signature is missing. */
 async function run(subject: Subject, load: Case): Promise<Figures> {
@@ -116,18 +100,13 @@ async function run(subject: Subject, load: Case): Promise<Figures> {
   try {
     await subject.start(group.path)
     const at = { host: '127.0.0.1', port: load.onePerConnection ? subject.loginPort : subject.plainPort }
-    await measure({ ...load, messages: Math.min(500, load.messages) }, at)
+    await ground.measure({ ...load, messages: Math.min(500, load.messages) }, at)
     group.watchMemory()
     const before = group.cpuSeconds()
-    const { ms } = await measure(load, at)
+    const { ms } = await ground.measure(load, at)
     const cpu = group.cpuSeconds() - before
     const peak = group.peakMemory()
-    sink.send({ ask: 'verify', keys: [...subject.keys()] })
-    const { taken, different, good } = (await told(sink, 'verified')) as unknown as {
-      taken: number
-      different: number
-      good: number
-    }
+    const { taken, different, good } = await ground.verify(subject.keys())
     if (taken !== load.messages || different !== load.messages || good !== load.messages)
       throw new Error(
         `${subject.name}, ${load.name}: of ${load.messages} messages ${taken} arrived, ${different} different, ${good} with valid signatures`,
@@ -142,31 +121,6 @@ async function run(subject: Subject, load: Case): Promise<Figures> {
     await subject.stop().catch(() => {})
     await group.end()
   }
-}
-
-async function measure(load: Case, at: { host: string; port: number }): Promise<{ ms: number }> {
-  sink.send({ ask: 'begin', wanted: load.messages })
-  await told(sink, 'begun')
-  const all = told(sink, 'all')
-  const began = performance.timeOrigin + performance.now()
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'load.ts'), JSON.stringify({ ...at, load })], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  const code = await new Promise((resolve) => child.once('exit', resolve))
-  if (code !== 0) throw new Error(`the load on ${at.port} ended with ${code}`)
-  const { atMs } = (await all) as unknown as { atMs: number }
-  return { ms: atMs - began }
-}
-
-function told(child: ChildProcess, is: string): Promise<Record<string, unknown>> {
-  return new Promise((resolve) => {
-    const listener = (message: { is: string }): void => {
-      if (message.is !== is) return
-      child.off('message', listener)
-      resolve(message)
-    }
-    child.on('message', listener)
-  })
 }
 
 function round(value: number, digits: number): number {
