@@ -12,7 +12,7 @@ export async function freezableDisk(t: Test): Promise<FreezableDisk | null> {
     t.comment('left out: a disk that hangs needs root to mount one (remedy: sudo)')
     return null
   }
-  const directory = await tempDir()
+  const directory = await tempDir('in memory')
   const path = directory.join('mounted')
   let frozen = false
   const run = (program: string, ...args: string[]): unknown => execFileSync(program, args, { stdio: 'pipe' })
@@ -22,7 +22,7 @@ export async function freezableDisk(t: Test): Promise<FreezableDisk | null> {
   }
   try {
     mkdirSync(path)
-    run('truncate', '-s', '64M', directory.join('image'))
+    run('truncate', '-s', '32M', directory.join('image'))
     run('mkfs.ext4', '-q', directory.join('image'))
     run('mount', '-o', 'loop', directory.join('image'), path)
   } catch {

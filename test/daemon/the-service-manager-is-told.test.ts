@@ -35,7 +35,7 @@ void t.test('ready, each reload, and the end are told in order, each with a stat
 void t.test(
   'a store whose disk hangs is no sign of life, though the event loop answers; then it goes on',
   async (t) => {
-    t.setTimeout(120_000)
+    t.setTimeout(170_000)
     if (!NotifyReceiver.possible(t)) return
     const disk = await freezableDisk(t)
     if (disk === null) return

@@ -54,10 +54,10 @@ relevo config check && systemctl restart relevo && relevo domain add sender.test
     return false
   }
 
-  /** Recipients that are not settled. */
+  /** How often the mail that waits for its host stands in the queue. */
   async waiting(): Promise<number> {
-    const { queue } = JSON.parse(await this.#bound().must('relevo status --json')) as { queue: Record<string, number> }
-    return ['scheduled', 'ready', 'leased', 'deferred', 'held'].reduce((sum, state) => sum + (queue[state] ?? 0), 0)
+    const listed = await this.#bound().must('relevo queue list --json --status scheduled,ready,leased,deferred,held')
+    return listed.split('waits@later.test').length - 1
   }
 
   async version(): Promise<string> {
