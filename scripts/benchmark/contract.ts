@@ -26,6 +26,8 @@ export interface Subject {
 export const SENDER = 'sender.test'
 export const HOST = 'mail.sender.test'
 export const SINK = { host: '127.0.0.2', port: 25 }
+/** The mail host of *.silent.test: it never answers. */
+export const SILENT = { host: '127.0.0.3', port: 25 }
 export const LOGIN = { user: `app@${SENDER}`, password: 'a-long-enough-password-1' }
 
 export function recipientDomain(n: number): string {

@@ -2,7 +2,7 @@ import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { openDns } from '../../test/world/index.ts'
-import { type Case, HOST, recipientDomain, SENDER, SINK } from './contract.ts'
+import { type Case, HOST, recipientDomain, SENDER, SILENT, SINK } from './contract.ts'
 
 type Verified = { readonly taken: number; readonly different: number; readonly good: number }
 
@@ -26,6 +26,8 @@ export class Ground implements AsyncDisposable {
     const zones = Object.fromEntries([
       ...Array.from({ length: 200 }, (_, n) => [recipientDomain(n), { MX: [[10, 'sink.test']] }] as const),
       ['sink.test', { A: [SINK.host] }] as const,
+      ['*.silent.test', { MX: [[10, 'mx.of-silence.test']] }] as const,
+      ['mx.of-silence.test', { A: [SILENT.host] }] as const,
       [HOST, { A: ['127.0.0.1'] }] as const,
       [SENDER, { MX: [[10, HOST]] }] as const,
     ])
@@ -54,6 +56,13 @@ export class Ground implements AsyncDisposable {
   async verify(keys: ReadonlyMap<string, string>): Promise<Verified> {
     this.#sink.send({ ask: 'verify', keys: [...keys] })
     return (await told(this.#sink, 'verified')) as unknown as Verified
+  }
+
+  /** Calls at each urgent message that the host takes. */
+  onUrgent(listener: (number: number) => void): void {
+    this.#sink.on('message', (message: { is: string; number?: number }) => {
+      if (message.is === 'urgent') listener(message.number!)
+    })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

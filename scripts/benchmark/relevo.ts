@@ -14,7 +14,7 @@ export class RelevoSubject implements Subject {
   readonly version: string
   readonly plainPort = 2525
   readonly loginPort = 587
-  readonly #directory: string
+  readonly directory: string
   #process: ChildProcess | null = null
   #keys: ReadonlyMap<string, string> = new Map()
 
@@ -23,21 +23,30 @@ export class RelevoSubject implements Subject {
   /** @param env what its environment has more */
   constructor(directory: string, env: NodeJS.ProcessEnv = {}) {
     this.#env = { ...process.env, ...env }
-    this.#directory = join(directory, 'relevo')
+    this.directory = join(directory, 'relevo')
     this.version = (
       JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8')) as { version: string }
     ).version
   }
 
   async start(group: string): Promise<void> {
-    rmSync(this.#directory, { recursive: true, force: true })
+    rmSync(this.directory, { recursive: true, force: true })
+    const api = await this.startAgain(group)
+    type Made = { readonly dkim: readonly { readonly host: string; readonly value: string }[] }
+    const domain = await api.post<Made>('/domains', { name: SENDER })
+    this.#keys = new Map(domain.dkim.map(({ host, value }) => [host, value]))
+    await api.post('/credentials', { username: LOGIN.user, password: LOGIN.password, allowed: [SENDER] })
+  }
+
+  /** With what it keeps already. */
+  async startAgain(group: string): Promise<LocalApi> {
     const { certFile, keyFile } = await certificate([HOST])
-    const config = `${this.#directory}.toml`
+    const config = `${this.directory}.toml`
     write(
       config,
       `mode = "live"
 hostname = "${HOST}"
-data_dir = ${JSON.stringify(this.#directory)}
+data_dir = ${JSON.stringify(this.directory)}
 [submission]
 starttls_listen = ["127.0.0.1:${this.loginPort}"]
 tls_listen = []
@@ -60,17 +69,14 @@ ip = "ipv4"
     )
     const [program, args] = inside(group, [RELEVO, 'serve', '--config', config])
     this.#process = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'], env: this.#env })
-    const api = new LocalApi(join(this.#directory, 'control.sock'))
+    const api = new LocalApi(join(this.directory, 'control.sock'))
     for (let tries = 0; ; tries++) {
       const status = await api.get<{ ready: boolean }>('/status').catch(() => null)
       if (status?.ready) break
       if (tries > 400 || this.#process.exitCode !== null) throw new Error('relevo did not start')
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
-    type Made = { readonly dkim: readonly { readonly host: string; readonly value: string }[] }
-    const domain = await api.post<Made>('/domains', { name: SENDER })
-    this.#keys = new Map(domain.dkim.map(({ host, value }) => [host, value]))
-    await api.post('/credentials', { username: LOGIN.user, password: LOGIN.password, allowed: [SENDER] })
+    return api
   }
 
   keys(): ReadonlyMap<string, string> {

@@ -1,6 +1,6 @@
 import { createServer } from 'node:net'
 import { dkimVerify } from 'mailauth/lib/dkim/verify.js'
-import { SINK } from './contract.ts'
+import { SILENT, SINK } from './contract.ts'
 
 // The host all mail goes to, in a process of its own: raw sockets, 250 at once. It keeps what it took and verifies the
 // signatures when asked, after the measured time.
@@ -68,9 +68,16 @@ const server = createServer({ noDelay: true }, (socket) => {
     if (answer !== '') socket.write(answer)
   })
 })
+// A host that takes connections and never says a word.
+createServer((socket) => socket.on('error', () => {})).listen({ ...SILENT, backlog: 511 })
 server.listen({ ...SINK, backlog: 511 }, () => process.send!({ is: 'ready' }))
 
 function taken(content: Buffer): void {
+  const urgent = /^X-Bench: -(\d+)/m.exec(content.toString('latin1', 0, 4000))
+  if (urgent !== null) {
+    process.send!({ is: 'urgent', number: Number(urgent[1]) })
+    return
+  }
   kept.push(content)
   if (kept.length === wanted) {
     lastMs = performance.timeOrigin + performance.now()
