@@ -1,11 +1,11 @@
 // CWE-532, CWE-312: passwords, tokens, keys and what is made of them stand in no line of the log, no answer, no event, no
 // transcript, no command's output, and in the clear nowhere in the data directory.
-import { execFileSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { RawClient, scriptedMx } from '#world'
+import { RawClient, scriptedMx, worldCa } from '#world'
 import { DOMAIN, messageTo, plain, RELEVO, Wall } from './wall.ts'
 
 const secret = (name: string): string => `${name}-${randomBytes(12).toString('hex')}`
@@ -37,21 +37,18 @@ await t.test('planted secrets are found nowhere', async (t) => {
   const inBody = secret('body')
   const badToken = `rlv_${randomBytes(32).toString('base64url')}`
   const output: string[] = []
-  const cli = (...args: string[]): void => {
-    try {
-      output.push(
-        execFileSync(RELEVO, [...args, '--config', rig.configFile], {
-          encoding: 'utf8',
-          stdio: ['ignore', 'pipe', 'pipe'],
-        }),
-      )
-    } catch (error) {
-      const { stdout, stderr } = error as { stdout: string; stderr: string }
-      output.push(String(stdout), String(stderr))
-    }
-  }
+  // The relay lives in this process: it must be able to answer meanwhile.
+  const cli = (...args: string[]): Promise<void> =>
+    new Promise((resolve) => {
+      execFile(RELEVO, [...args, '--config', rig.configFile], (_error, stdout, stderr) => {
+        output.push(stdout, stderr)
+        resolve()
+      })
+    })
   const passwordFile = join(rig.directory, 'relay-password')
   writeFileSync(passwordFile, relayPassword, { mode: 0o600 })
+  const caFile = join(rig.directory, 'ca.pem')
+  writeFileSync(caFile, (await worldCa()).cert)
 
   // Log-ins, right, wrong and malformed, with and without TLS.
   const good = await wall.session('465')
@@ -101,7 +98,7 @@ await t.test('planted secrets are found nowhere', async (t) => {
     .catch((error: unknown) => output.push(String(error)))
 
   // A relay that refuses the log-in.
-  cli(
+  await cli(
     'provider',
     'add',
     'net',
@@ -111,11 +108,17 @@ await t.test('planted secrets are found nowhere', async (t) => {
     String(relay.port),
     '--username',
     'u',
+    '--ca-file',
+    caFile,
     '--password-file',
     passwordFile,
   )
-  cli('provider', 'test', 'net')
-  cli('provider', 'list', '--json')
+  await cli('provider', 'test', 'net')
+  t.ok(
+    relay.commands.some((line) => line.startsWith('AUTH')),
+    'the relay was given the password',
+  )
+  await cli('provider', 'list', '--json')
   for (const args of [
     ['status'],
     ['config', 'explain'],
@@ -124,7 +127,7 @@ await t.test('planted secrets are found nowhere', async (t) => {
     ['token', 'list', '--json'],
     ['domain', 'list', '--json'],
   ])
-    cli(...args)
+    await cli(...args)
 
   await wall.settled()
   for (const path of [

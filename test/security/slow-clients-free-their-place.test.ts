@@ -1,6 +1,7 @@
 // CWE-400 "slowloris": whoever connects and does not go on, sends a byte at a time, or does not read what it is answered,
 // loses its place after a deadline on every listener, and costs nobody else anything.
 import { connect, type Socket } from 'node:net'
+import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import t from 'tap'
@@ -62,6 +63,12 @@ await t.test('SMTP, on each port', async (t) => {
     }
   cases['465: nothing after the handshake'] = () =>
     untilClosed(connectTls({ port: at('465'), host: '127.0.0.1', rejectUnauthorized: false }), SMTP_BOUND_MS)
+  const local = join(wall.rig.directory, 'data/submit.sock')
+  cases['local programs: say nothing'] = () => untilClosed(connect(local), SMTP_BOUND_MS)
+  cases['local programs: a byte at a time'] = () => {
+    const socket = connect(local)
+    return untilClosed(socket, SMTP_BOUND_MS, () => socket.write('x'))
+  }
   const took = await Promise.all(Object.entries(cases).map(async ([name, run]) => [name, await run()] as const))
   for (const [name, ms] of took) t.ok(ms < SMTP_BOUND_MS, `${name}: ended after ${ms.toFixed(0)} ms`)
   t.ok(
