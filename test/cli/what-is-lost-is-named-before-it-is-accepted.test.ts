@@ -64,6 +64,7 @@ void t.test('a row whose state was altered, with counts and index: no start befo
     'UPDATE recipients SET state = 5 WHERE key = 2',
     'UPDATE queue_counts SET n = n + 1 WHERE state = 1',
     'DELETE FROM recipients WHERE key = 2',
+    'PRAGMA foreign_keys = OFF; UPDATE recipients SET state = 4 WHERE key = 2; UPDATE queue_counts SET n = 1 WHERE state IN (1, 4); DELETE FROM messages WHERE key = 2',
     'PRAGMA foreign_keys = OFF; DELETE FROM messages WHERE key = 2',
     "PRAGMA foreign_keys = OFF; UPDATE recipients SET state = 2, lease_owner = 'n' WHERE key = 2; UPDATE queue_counts SET n = 1 WHERE state < 3 AND state > 0; DELETE FROM messages WHERE key = 2; UPDATE queue_counts SET n = 0 WHERE state = 0",
   ]

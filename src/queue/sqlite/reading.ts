@@ -86,6 +86,10 @@ export class QueueReading {
       const n = found.get(state) ?? 0
       if (n !== counted[state]) throw disagrees(`${n} recipients are ${state}, and ${counted[state]} were counted`)
     }
+    const orphans = this.#sql(
+      `SELECT count(*) AS n FROM recipients r WHERE r.state = ${stateNumber('held')} AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.key = r.message)`,
+    ).get() as { n: number }
+    if (orphans.n > 0) throw disagrees(`the messages of ${orphans.n} recipients that are held are gone`)
     if (found.has(undefined)) throw disagrees('recipients are in a state that there is not')
   }
 
@@ -135,7 +139,7 @@ export class QueueReading {
   } {
     const before = cursor === null ? Number.MAX_SAFE_INTEGER : Number(cursor)
     const { rows, next } = this.#looking.before(filter, before, limit)
-    return { rows: rows.map((row) => this.#row(row)), next: next === null ? null : String(next) }
+    return { rows: rows.flatMap((row) => this.#row(row) ?? []), next: next === null ? null : String(next) }
   }
 
   counts(): QueueCounts {
@@ -159,8 +163,10 @@ export class QueueReading {
     return body?.content.length === row.size && crc32(body.content) === row.checksum ? body.content : null
   }
 
-  #row(row: RecipientRow): QueueRow {
-    const message = this.#sql('SELECT * FROM messages WHERE key = ?').get(row.message) as MessageRow
+  /** Null when its message is gone. */
+  #row(row: RecipientRow): QueueRow | null {
+    const message = this.#sql('SELECT * FROM messages WHERE key = ?').get(row.message) as MessageRow | undefined
+    if (message === undefined) return null
     return { ...headOf(message), recipient: viewOf(row) }
   }
 
