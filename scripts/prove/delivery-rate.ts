@@ -22,6 +22,9 @@ import { type NewEvent, Queue, queueWorker, SqliteQueueStore } from '#queue'
 import { openDatabase, Records } from '#store'
 import { SuppressionList, suppressionWorker } from '#suppression'
 import { tempDir } from '#world'
+import { ownHelp } from './own-help.ts'
+
+ownHelp(import.meta.filename, process.argv)
 
 const MESSAGES = Number(process.argv[2] ?? 5000)
 const BYTES = 4096

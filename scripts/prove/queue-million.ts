@@ -12,6 +12,9 @@ import { type Config, ConfigSchema } from '#config'
 import { type NewMessage, type Priority, Queue, type QueueFilter, queueWorker, SqliteQueueStore } from '#queue'
 import { openDatabase } from '#store'
 import { tempDir } from '#world'
+import { ownHelp } from './own-help.ts'
+
+ownHelp(import.meta.filename, process.argv)
 
 const config = { ...(Default(ConfigSchema, {}) as Config).queue, min_free_bytes: 0 }
 const clock = systemClock

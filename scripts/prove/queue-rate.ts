@@ -7,6 +7,9 @@ import { type Config, ConfigSchema } from '#config'
 import { type Claim, type NewEvent, Queue, queueWorker, type Settlement, SqliteQueueStore } from '#queue'
 import { openDatabase } from '#store'
 import { tempDir } from '#world'
+import { ownHelp } from './own-help.ts'
+
+ownHelp(import.meta.filename, process.argv)
 
 const CALLERS = 50
 const DOMAINS = 50

@@ -4,6 +4,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { checkStore, openDatabase, Records } from '#store'
+import { ownHelp } from './own-help.ts'
+
+ownHelp(import.meta.filename, process.argv)
 
 const directory = mkdtempSync(join(process.argv[2] ?? tmpdir(), 'relevo-store-rate-'))
 const CALLERS = 200
