@@ -24,6 +24,12 @@ that Cloudflare imports, route53 a change batch for aws route53 change-resource-
     const { args, out } = invocation
     const format = args.choice('format', FORMATS) ?? 'table'
     const told = await inspection(invocation, args.operands[0]!, !args.flag('no-lookup'))
+    for (const one of told.findings) out.note(`${one.name}: ${one.message}. ${one.remedy}`)
+    const blind = told.records.filter(({ verdict }) => verdict === 'unchecked').map(({ name }) => name)
+    if (blind.length > 0)
+      out.note(
+        `Not looked at: ${[...new Set(blind)].join(', ')}. See yourself what stands there: a second SPF or DMARC record breaks both.`,
+      )
     if (out.json || format === 'json') {
       out.raw(`${JSON.stringify(told)}\n`)
       return undefined
@@ -41,7 +47,6 @@ that Cloudflare imports, route53 a change batch for aws route53 change-resource-
       value: (row) => row.value || '(the public address of this host)',
       why: (row) => row.why,
     })
-    for (const one of told.findings) out.note(`${one.name}: ${one.message}. ${one.remedy}`)
     return undefined
   },
 }
