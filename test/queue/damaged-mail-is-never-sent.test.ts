@@ -189,6 +189,8 @@ void t.test('a row whose fields were altered is held at the lease, whichever fie
     "UPDATE messages SET route = 'relay'",
     "UPDATE messages SET tls = 'optional'",
     'UPDATE messages SET priority = 0',
+    'UPDATE messages SET priority = 6',
+    "UPDATE messages SET tags = '[x'",
     'UPDATE recipients SET due_ms = due_ms + 1e12',
     'UPDATE recipients SET attempts = 9',
     'UPDATE messages SET size = size + 1',

@@ -5,6 +5,7 @@ import {
   type MessageHead,
   type Notify,
   PRIORITIES,
+  type Priority,
   type RecipientView,
   type ScheduleRow,
 } from '../contract.ts'
@@ -178,11 +179,16 @@ export function scheduleRowOf(
   dueMs: number,
 ): ScheduleRow {
   return {
-    ...{ key: row.key, messageKey: row.message, domain: row.domain, priority: PRIORITIES[message.priority]!, dueMs },
+    ...{ key: row.key, messageKey: row.message, domain: row.domain, priority: priorityOf(message), dueMs },
     expiresMs: message.expires_ms,
     ...(stateOf(row.state) === 'scheduled' ? { appointed: true as const } : {}),
     ...(row.crashes >= SUSPECT_CRASHES ? { suspect: true as const } : {}),
   }
+}
+
+/** One that there is not was altered: its checksum is looked at before it is sent. */
+function priorityOf({ priority }: { readonly priority: number }): Priority {
+  return PRIORITIES[priority] ?? 'normal'
 }
 
 export function headOf(row: MessageRow): MessageHead {
@@ -196,7 +202,7 @@ export function headOf(row: MessageRow): MessageHead {
     messageIdHeader: row.message_id_header,
     subject: row.subject,
     size: row.size,
-    priority: PRIORITIES[row.priority]!,
+    priority: priorityOf(row),
     sandbox: row.sandbox === 1,
     smtpUtf8: row.smtp_utf8 === 1,
     tls: row.tls,
