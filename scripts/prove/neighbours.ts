@@ -99,7 +99,11 @@ async function drainSeconds(bad: number): Promise<number> {
     return rig.mx.taken.length >= wanted || options.interrupted()
   }, limitMs)
   const seconds = (performance.now() - startedMs) / 1000
-  runs.push(`${bad} bad: ${seconds.toFixed(1)} s, ${Math.round(wanted / seconds)}/s`)
+  const asked = hosts.map(({ commands }) => commands.filter((line) => line.startsWith('MAIL')).length)
+  const tried = hosts.map((host, i) => `${KINDS[i % KINDS.length]![0]} ${host.connections}/${asked[i]}`)
+  runs.push(
+    `${bad} bad: ${seconds.toFixed(1)} s, ${Math.round(wanted / seconds)}/s${bad === 0 ? '' : ` (connections/tries of ${tried.join(', ')})`}`,
+  )
   say(`${runs.at(-1)}\n`)
   return seconds
 }

@@ -74,6 +74,8 @@ export type Attempted = {
   readonly answered: boolean
   /** What it answered was "not now" for every recipient. */
   readonly deferred: boolean
+  /** And it said so of itself or of us, not of a recipient. */
+  readonly hostDeferred: boolean
   /** It was ended from here before anything could be taken: to make room, or because Relevo stops. */
   readonly cutOff: boolean
 }
@@ -186,6 +188,7 @@ async function attemptNow(
         opened,
         answered: sent.results.some(isAnswer),
         deferred: sent.results.every(isDeferral),
+        hostDeferred: sent.results.every(isHostDeferral),
       }
     }
   } catch (error) {
@@ -194,7 +197,14 @@ async function attemptNow(
   }
 }
 
-const NOTHING_DONE = { opened: null, unreachable: false, answered: false, deferred: false, cutOff: false } as const
+const NOTHING_DONE = {
+  opened: null,
+  unreachable: false,
+  answered: false,
+  deferred: false,
+  hostDeferred: false,
+  cutOff: false,
+} as const
 const ABORTED = 'aborted'
 
 /** Ended from here before the final dot: nothing was taken, nothing was learned. */
@@ -240,6 +250,10 @@ function nothingSaid(result: RecipientResult): boolean {
 
 function isDeferral(result: RecipientResult): boolean {
   return result.kind === 'deferred'
+}
+
+function isHostDeferral(result: RecipientResult): boolean {
+  return result.kind === 'deferred' && result.stage !== 'rcpt'
 }
 
 function isAnswer(result: RecipientResult): boolean {

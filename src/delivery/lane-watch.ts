@@ -70,9 +70,9 @@ export class LaneWatch {
     return lane
   }
 
-  answered(lane: Watched): void {
+  answered(lane: Watched, took: boolean): void {
     lane.sinceMs = this.#clock.monotonicMs()
-    this.#sites.answered(lane.group)
+    this.#sites.answered(lane.group, took)
     this.#leave(lane)
   }
 

@@ -53,6 +53,8 @@ const INTERNAL_ATTEMPTS = 2
 const TURN_MESSAGES = 10
 const MAX_REMEMBERED = 10_000
 const RELAY_RETRY_MS = 30_000
+/** A host that puts off more messages than this in a row, before it looks at the recipient, is left alone for a while. */
+const DEFERRALS_TO_REST = 10
 
 /** Mail to one mailbox provider waits for a route together. */
 export function routeGroup(mailboxProvider: string): string {
@@ -261,9 +263,9 @@ export class Lane {
     try {
       const done = await attempt(claim, way, this.#opened, this.#options, this.#ending())
       this.#opened = done.opened
-      this.#learn(decision, done)
+      const rests = this.#learn(decision, done)
       this.#parts.failedInside.delete(message.id)
-      return { settlements: done.settlements, rest: done.unreachable !== false || done.cutOff }
+      return { settlements: done.settlements, rest: rests || done.unreachable !== false || done.cutOff }
     } catch (error) {
       this.#opened = null
       router.release(decision)
@@ -338,34 +340,45 @@ export class Lane {
       if (to !== 'deferred' && to !== 'ready') this.#options.signer.forget(messageId)
   }
 
-  /** A site without any answer rests, longer each time; one that answers others of its lanes gets fewer. */
-  #learn(decision: Carry, done: Attempted): void {
-    const { groups, sites, watch } = this.#parts
+  /**
+   * A site without any answer rests, longer each time, and so does one that puts off everything; one that answers others of
+   * its lanes gets fewer. @returns whether it rests
+   */
+  #learn(decision: Carry, done: Attempted): boolean {
+    const { groups, sites } = this.#parts
     const { domain, place } = this.#start
-    const { config, clock, queue } = this.#options
-    if (this.#parts.stopping()) return
-    if (done.answered) {
-      sites.forget(policyOf(domain))
-      if (this.#relay !== null) groups.answered(this.#relay, config.connections_per_site, done.deferred)
-      else if (place !== null) {
-        groups.answered(place.group, place.limit, done.deferred)
-        watch.answered(this.#watched!)
-      }
-      return
-    }
-    if (done.unreachable === false && !done.cutOff) return
+    if (this.#parts.stopping()) return false
+    if (done.answered) return this.#learnAnswer(done)
+    if (done.unreachable === false && !done.cutOff) return false
     // Its hosts were reached: other domains there are none the worse.
-    if (done.unreachable === 'policy') {
-      queue.park(domain, clock.now() + siteWaitMs(sites.failed(policyOf(domain))), 'tls-policy')
-      return
-    }
+    if (done.unreachable === 'policy') return this.#rest(sites.failed(policyOf(domain)), 'tls-policy')
     if (decision.smarthost !== null) {
       if (this.#relay !== null) groups.failed(this.#relay)
-      return
+      return false
     }
-    if (place === null || groups.failed(place.group)) return
-    const untilMs = clock.now() + siteWaitMs(sites.failed(place.group))
-    queue.park(domain, untilMs, done.cutOff ? 'destination-slow' : 'destination-unreachable')
+    if (place === null || groups.failed(place.group)) return false
+    return this.#rest(sites.failed(place.group), done.cutOff ? 'destination-slow' : 'destination-unreachable')
+  }
+
+  #learnAnswer(done: Attempted): boolean {
+    const { groups, sites, watch } = this.#parts
+    const { domain, place } = this.#start
+    sites.forget(policyOf(domain))
+    if (this.#relay !== null) {
+      groups.answered(this.#relay, this.#options.config.connections_per_site, done.deferred)
+      return false
+    }
+    if (place === null) return false
+    groups.answered(place.group, place.limit, done.deferred)
+    watch.answered(this.#watched!, !done.deferred)
+    const tooMany = done.hostDeferred ? sites.deferred(place.group) - DEFERRALS_TO_REST : 0
+    return tooMany > 0 && this.#rest(tooMany, 'destination-deferring')
+  }
+
+  #rest(failures: number, reason: string): true {
+    const { queue, clock } = this.#options
+    queue.park(this.#start.domain, clock.now() + siteWaitMs(failures), reason)
+    return true
   }
 
   #placeOf(decision: Carry, cage: Cage | null): Place {

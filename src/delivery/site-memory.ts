@@ -1,7 +1,7 @@
 /** `quick`: the last that is known is an answer. `slow`: it last kept a lane waiting. `new`: nothing is known. */
 export type SiteStanding = 'quick' | 'slow' | 'new'
 
-type Site = { failures: number; standing: SiteStanding }
+type Site = { failures: number; deferrals: number; standing: SiteStanding }
 
 const MAX_REMEMBERED = 10_000
 
@@ -13,10 +13,19 @@ export class SiteMemory {
     return this.#sites.get(name)?.standing ?? 'new'
   }
 
-  answered(name: string): void {
+  /** @param took it took a message, or refused one for good */
+  answered(name: string, took: boolean): void {
     const site = this.#site(name)
     site.failures = 0
     site.standing = 'quick'
+    if (took) site.deferrals = 0
+  }
+
+  /** Its host put off a message before it looked at the recipient. @returns how often in a row, this time included */
+  deferred(name: string): number {
+    const site = this.#site(name)
+    site.deferrals += 1
+    return site.deferrals
   }
 
   slow(name: string): void {
@@ -36,7 +45,7 @@ export class SiteMemory {
 
   /** Forgets the one that was longest not heard of when there are too many. */
   #site(name: string): Site {
-    const site = this.#sites.get(name) ?? { failures: 0, standing: 'new' }
+    const site = this.#sites.get(name) ?? { failures: 0, deferrals: 0, standing: 'new' }
     this.#sites.delete(name)
     if (this.#sites.size >= MAX_REMEMBERED) this.#sites.delete(this.#sites.keys().next().value!)
     this.#sites.set(name, site)

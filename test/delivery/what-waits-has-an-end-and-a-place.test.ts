@@ -191,6 +191,27 @@ void t.test('idle connections count among those of the mailbox provider', async 
   t.equal(rig.pool.open, 0)
 })
 
+void t.test(
+  'a host that puts off everything rests, and what it was not asked about waits with that reason',
+  async (t) => {
+    const { mx, zones, port } = await hosts(t, { later: BEHAVIOURS.mail451, grey: BEHAVIOURS.greylist })
+    const rig = await openRig(t, { zones, port })
+    const ids = await Promise.all(Array.from({ length: 500 }, (_, i) => rig.accept(`u${i}@later.test`)))
+    await Promise.all(Array.from({ length: 60 }, (_, i) => rig.accept(`u${i}@grey.test`)))
+    rig.start()
+    t.ok(await until(() => rig.events.filter((event) => event.recipient!.endsWith('@grey.test')).length === 60))
+    t.match(await why(rig, ids[499]!, 'destination-deferring'), [{ state: 'ready', untilMs: Number }])
+    await pause(500)
+    const asked = mx.later!.commands.filter((line) => line.startsWith('MAIL')).length
+    t.ok(asked >= 10 && asked <= 40, `asked ${asked} times about 500`)
+    t.equal(
+      mx.grey!.commands.filter((line) => line.startsWith('RCPT')).length,
+      60,
+      'greylisting is about each recipient',
+    )
+  },
+)
+
 /** A host that answers MAIL late and counts its connections: an end said by QUIT counts when it is said, not when the socket closes. */
 function counting(ms: number) {
   const seen = { now: 0, peak: 0 }
