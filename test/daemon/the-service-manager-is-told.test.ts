@@ -1,11 +1,13 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { getuid } from 'node:process'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { tempDir } from '#world'
+import { hasDebianOracle } from '../mail/debian-oracle.ts'
 import { DaemonRig, DOMAIN } from './daemon-rig.ts'
-import { freezableDisk } from './frozen-disk.ts'
 import { NotifyReceiver } from './notify-receiver.ts'
+import { SlowSync } from './slow-sync.ts'
 
 void t.test('ready, each reload, and the end are told in order, each with a status', async (t) => {
   if (!NotifyReceiver.possible(t)) return
@@ -35,32 +37,36 @@ void t.test('ready, each reload, and the end are told in order, each with a stat
 void t.test(
   'a store whose disk hangs is no sign of life, though the event loop answers; then it goes on',
   async (t) => {
-    t.setTimeout(170_000)
-    if (!NotifyReceiver.possible(t)) return
-    const disk = await freezableDisk(t)
-    if (disk === null) return
+    t.setTimeout(120_000)
+    if (!NotifyReceiver.possible(t) || !hasDebianOracle(t, 'strace', '/usr/bin/strace')) return
+    if (getuid?.() !== 0) {
+      t.comment('left out: a disk that hangs needs root for strace (remedy: sudo)')
+      return
+    }
     await using directory = await tempDir()
     const path = directory.join('notify')
     await using receiver = await NotifyReceiver.open(path)
-    const prefix = ['env', `NOTIFY_SOCKET=${path}`, 'WATCHDOG_USEC=1500000']
-    await using rig = await DaemonRig.open({ prefix, dataDirectory: join(disk.path, 'data') })
-    t.teardown(() => disk.thaw())
+    await using rig = await DaemonRig.open({ prefix: ['env', `NOTIFY_SOCKET=${path}`, 'WATCHDOG_USEC=1500000'] })
     t.ok(await rig.until(() => receiver.count('WATCHDOG=1') >= 2), 'signs of life come by themselves')
     t.match(receiver.told.at(-1)?.states[1], /^STATUS=live: \d+ sessions, \d+ connections to mail hosts$/)
 
-    disk.freeze()
-    const handedIn = rig.api
-      .post('/queue', { from: `app@${DOMAIN}`, to: 'one@good.test', subject: 'x', text: 'x' })
-      .catch((error: unknown) => error)
-    // What was asked before the disk hung may still be told.
-    await pause(2000)
-    const before = receiver.count('WATCHDOG=1')
-    await pause(4000)
-    const health = await fetch(`http://127.0.0.1:${rig.ports.metrics}/healthz`, { signal: AbortSignal.timeout(5000) })
-    t.equal(health.status, 200, 'the event loop answers')
-    t.equal(receiver.count('WATCHDOG=1'), before, 'no sign of life in eight times the interval')
-
-    disk.thaw()
+    let before = 0
+    let handedIn: Promise<unknown>
+    {
+      await using _hanging = await SlowSync.of(rig.process!.pid!)
+      handedIn = rig.api
+        .post('/queue', { from: `app@${DOMAIN}`, to: 'one@good.test', subject: 'x', text: 'x' })
+        .catch((error: unknown) => error)
+      // What was asked before the disk hung may still be told.
+      await pause(3000)
+      before = receiver.count('WATCHDOG=1')
+      await pause(4000)
+      const health = await fetch(`http://127.0.0.1:${rig.ports.metrics}/healthz`, {
+        signal: AbortSignal.timeout(10_000),
+      })
+      t.equal(health.status, 200, 'the event loop answers')
+      t.equal(receiver.count('WATCHDOG=1'), before, 'no sign of life in eight times the interval')
+    }
     t.ok(await rig.until(() => receiver.count('WATCHDOG=1') > before), 'it goes on when the disk does')
     await handedIn
     t.ok(await rig.until(() => rig.mx.taken.length === 1), 'and the mail that waited arrives')
