@@ -129,7 +129,7 @@ stage() {
   mv "$versions/.partial" "$versions/$1"
 }
 as_relevo() {
-  setpriv --reuid relevo --regid relevo --init-groups env HOME=/var/lib/relevo "$@"
+  setpriv --reuid relevo --regid relevo --init-groups env XDG_CACHE_HOME=/var/cache "$@"
 }
 # systemd says that it is ready; whether it answers is asked too.
 start_service() {
@@ -153,7 +153,7 @@ remove_program() {
   if [ -n "$systemd" ]; then systemctl daemon-reload; fi
 }
 remove_data() {
-  rm -rf "$prefix/etc/relevo" "$data" "$backups" || return
+  rm -rf "$prefix/etc/relevo" "$data" "$data".of-* "$backups" || return
   if [ -n "$prefix" ]; then set -- --prefix "$prefix"; else set --; fi
   if grep -qs '^relevo:' "$prefix/etc/passwd"; then userdel "$@" relevo; fi
 }

@@ -116,7 +116,7 @@ async function byInstaller(base: string): Promise<void> {
   holds('installed again, the mail is there', (await relevo.waiting()) >= waiting)
   await machine.must('/usr/lib/relevo/scripts/install.sh --uninstall --purge --yes')
   const after = await machine.must(
-    'find / -xdev -name "*relevo*" -not -path "/proc/*" -not -path "/root/next*" -not -path "/var/log/*"; getent passwd relevo || :',
+    'find / -xdev -name "*relevo*" -not -path "/proc/*" -not -path "/root/*" -not -path "/var/log/*"; getent passwd relevo || :',
   )
   holds('a purge leaves nothing', after === '', after)
 }

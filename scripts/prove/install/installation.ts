@@ -20,7 +20,7 @@ export class Installation {
       `(${NODE} /src/scripts/prove/install/mail-world.ts >/run/world 2>&1 &) ; while ! grep -q dns /run/world; do sleep 0.1; done`,
     )
     const { dns, mx } = JSON.parse((await must('head -n 1 /run/world')).trim()) as { dns: number; mx: number }
-    await must(`sed -i 's/^mode = .*/mode = "live"/' /etc/relevo/relevo.toml
+    await must(`sed -i 's/^mode = .*/mode = "live"/; s/^hostname = .*/hostname = "${HOSTNAME}"/' /etc/relevo/relevo.toml
 cat >>/etc/relevo/relevo.toml <<'END'
 
 [delivery]
