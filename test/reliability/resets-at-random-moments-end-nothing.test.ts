@@ -2,7 +2,7 @@ import t from 'tap'
 import { randomFrom } from '../../scripts/prove/crash/options.ts'
 import { resets } from './resets.ts'
 
-// The long form, 10,000 of them: scripts/prove/resets.ts.
+// Hosts over TLS as well as in clear; clients at every listener: resets-at-any-byte-end-nothing. The long form: scripts/prove/resets.ts.
 void t.test(
   'I-34 resets at random moments, of clients and of hosts, in clear text and under TLS, end nothing',
   async (t) => {
