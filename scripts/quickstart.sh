@@ -40,5 +40,7 @@ if [ ! -x "$node" ] || [ ! -f node_modules/.package-lock.json ] ||
     fail "the packages could not be installed; check the network and run: npm ci --ignore-scripts"
 fi
 [ -x "$node" ] || fail "the runtime $node is missing; run: npm ci --ignore-scripts"
+"$node" --version >/dev/null 2>&1 ||
+  fail "the runtime does not run: $("$node" --version 2>&1 | head -n 1). On Debian and Ubuntu: apt-get install libatomic1"
 
 exec "$node" scripts/quickstart/main.ts "$@"
