@@ -210,7 +210,14 @@ const RFCS: Readonly<Record<string, string>> = {
   '9562': 'UUID',
 }
 
-type Import = { readonly file: string; readonly line: number; readonly from: string; readonly typeOnly: boolean }
+type Import = {
+  readonly file: string
+  readonly line: number
+  readonly from: string
+  readonly typeOnly: boolean
+  /** By import(), when it is needed. */
+  readonly late: boolean
+}
 
 void t.test('rooms import only whom the table allows, and through the door', (t) => {
   for (const file of sources(SRC)) {
@@ -260,6 +267,29 @@ void t.test('time comes from the clock', (t) => {
     for (const { line, code } of codeLines(file))
       if (/\bDate\.now\(|\bnew Date\(\s*\)/.test(code))
         t.fail(`${relative(ROOT, file)}:${line} asks the machine for the time`)
+  t.pass('looked through')
+  t.end()
+})
+
+/** Packages that a daemon at rest does not need, with who may import them: what they take of the memory it would keep for good. */
+const AT_FIRST_USE: Readonly<Record<string, readonly string[]>> = {
+  typebox: ['intake/compose/compose-job.ts'],
+  nodemailer: ['intake/compose/compose.ts'],
+  ioredis: [],
+  mailauth: [],
+  tldts: [],
+}
+
+void t.test('large packages are loaded at their first use', (t) => {
+  for (const file of sources(SRC))
+    for (const { from, line, typeOnly, late } of importsOf(file)) {
+      const [name = ''] = from.split('/')
+      if (typeOnly || late || !Object.hasOwn(AT_FIRST_USE, name)) continue
+      if (!AT_FIRST_USE[name]!.includes(relative(SRC, file)))
+        t.fail(
+          `${relative(ROOT, file)}:${line} imports ${from} at start; use Type of #base, or import() where it is needed`,
+        )
+    }
   t.pass('looked through')
   t.end()
 })
@@ -404,7 +434,13 @@ function importsIn(file: string, text: string): readonly Import[] {
       .map((name) => name.trim())
       .filter(Boolean)
     const typeOnly = /^\s*type\b/.test(what) || (each.length > 0 && each.every((name) => name.startsWith('type ')))
-    found.push({ file, line: text.slice(0, match.index).split('\n').length, from: from ?? late ?? '', typeOnly })
+    found.push({
+      file,
+      line: text.slice(0, match.index).split('\n').length,
+      from: from ?? late ?? '',
+      typeOnly,
+      late: late !== undefined,
+    })
   }
   return found
 }

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import { type Static, Type } from 'typebox'
+import type { Static } from 'typebox'
+import { Type } from '#base'
 import { type Resolved, type TlsResults, tlsPolicyView, tlsReports } from '#delivery'
 import { requireUnbounded } from '../identity.ts'
 
