@@ -1,12 +1,12 @@
 import { isMachineError, messageOf } from '#base'
 import type { Claim, Priority, Settlement } from '#queue'
-import { type Attempted, attempt, demandOf, type Ending } from './attempt.ts'
+import { attempt, demandOf, type Ending } from './attempt.ts'
 import { type Cage, type Carry, keyOf, type Opened, type OpenResult, type Place } from './carry.ts'
 import type { Destination } from './contract.ts'
 import type { DispatcherOptions } from './dispatcher.ts'
 import type { LaneGroups } from './lane-groups.ts'
 import type { LaneWatch, Watched } from './lane-watch.ts'
-import { siteWaitMs } from './retry.ts'
+import { learn } from './learn.ts'
 import { back } from './settlements.ts'
 import type { SiteMemory } from './site-memory.ts'
 
@@ -53,8 +53,6 @@ const INTERNAL_ATTEMPTS = 2
 const TURN_MESSAGES = 10
 const MAX_REMEMBERED = 10_000
 const RELAY_RETRY_MS = 30_000
-/** A host that puts off more messages than this in a row, before it looks at the recipient, is left alone for a while. */
-const DEFERRALS_TO_REST = 10
 
 /** Mail to one mailbox provider waits for a route together. */
 export function routeGroup(mailboxProvider: string): string {
@@ -263,7 +261,7 @@ export class Lane {
     try {
       const done = await attempt(claim, way, this.#opened, this.#options, this.#ending())
       this.#opened = done.opened
-      const rests = this.#learn(decision, done)
+      const rests = learn(this.#start, { relay: this.#relay, watched: this.#watched }, decision, done, this.#parts)
       this.#parts.failedInside.delete(message.id)
       return { settlements: done.settlements, rest: rests || done.unreachable !== false || done.cutOff }
     } catch (error) {
@@ -340,47 +338,6 @@ export class Lane {
       if (to !== 'deferred' && to !== 'ready') this.#options.signer.forget(messageId)
   }
 
-  /**
-   * A site without any answer rests, longer each time, and so does one that puts off everything; one that answers others of
-   * its lanes gets fewer. @returns whether it rests
-   */
-  #learn(decision: Carry, done: Attempted): boolean {
-    const { groups, sites } = this.#parts
-    const { domain, place } = this.#start
-    if (this.#parts.stopping()) return false
-    if (done.answered) return this.#learnAnswer(done)
-    if (done.unreachable === false && !done.cutOff) return false
-    // Its hosts were reached: other domains there are none the worse.
-    if (done.unreachable === 'policy') return this.#rest(sites.failed(policyOf(domain)), 'tls-policy')
-    if (decision.smarthost !== null) {
-      if (this.#relay !== null) groups.failed(this.#relay)
-      return false
-    }
-    if (place === null || groups.failed(place.group)) return false
-    return this.#rest(sites.failed(place.group), done.cutOff ? 'destination-slow' : 'destination-unreachable')
-  }
-
-  #learnAnswer(done: Attempted): boolean {
-    const { groups, sites, watch } = this.#parts
-    const { domain, place } = this.#start
-    sites.forget(policyOf(domain))
-    if (this.#relay !== null) {
-      groups.answered(this.#relay, this.#options.config.connections_per_site, done.deferred)
-      return false
-    }
-    if (place === null) return false
-    groups.answered(place.group, place.limit, done.deferred)
-    watch.answered(this.#watched!, !done.deferred)
-    const tooMany = done.hostDeferred ? sites.deferred(place.group) - DEFERRALS_TO_REST : 0
-    return tooMany > 0 && this.#rest(tooMany, 'destination-deferring')
-  }
-
-  #rest(failures: number, reason: string): true {
-    const { queue, clock } = this.#options
-    queue.park(this.#start.domain, clock.now() + siteWaitMs(failures), reason)
-    return true
-  }
-
   #placeOf(decision: Carry, cage: Cage | null): Place {
     const limit = this.#options.config.connections_per_site
     if (cage !== null) return { group: 'sink', limit }
@@ -433,11 +390,6 @@ export class Lane {
 
 function relayOf(decision: Carry): string | null {
   return decision.smarthost === null ? null : `relay ${decision.provider.id}`
-}
-
-/** Where it is remembered how often in a row the TLS policy of a domain was not met. */
-function policyOf(domain: string): string {
-  return `policy ${domain}`
 }
 
 function familiesOf({ hosts }: Destination): ReadonlySet<4 | 6> {
