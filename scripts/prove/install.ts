@@ -125,7 +125,7 @@ async function byPackage(base: string): Promise<void> {
   const directory = mkdtempSync(join(values.cache, 'package-'))
   try {
     console.log('  builds the package')
-    const built = execFileSync('sh', [join(ROOT, 'scripts/build-deb.sh'), '--output', directory, '--compress', 'gzip'])
+    const built = execFileSync('sh', [join(ROOT, 'scripts/build-deb.sh'), '--output', directory, '--compress', 'none'])
     const deb = `/debs/${built.toString().trim().split('/').at(-1)}`
     await using machine = await Machine.boot(base, values.cache, [`${ROOT}:/src`, `${directory}:/debs`])
     // As another mail server would.
