@@ -2,7 +2,7 @@ import { createHmac, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
 import { type Clock, EX, Fault, newId } from '#base'
 import type { Records, RecordsTables } from '#store'
-import type { Submitter } from './submitter.ts'
+import { oddText, type Submitter } from './submitter.ts'
 import { WorkQueue } from './work-queue.ts'
 
 const N = 32_768
@@ -105,6 +105,20 @@ export class Credentials {
         field: 'username',
         exitCode: EX.DATAERR,
       })
+    for (const [field, texts] of [
+      ['name', wanted.name === undefined || wanted.name === '' ? [] : [wanted.name]],
+      ['allowed', wanted.allowed],
+      ['default_tags', wanted.defaultTags ?? []],
+    ] as const) {
+      const odd = oddText(texts)
+      if (odd !== null)
+        throw new Fault(`${JSON.stringify(odd)} is empty, too long or has a line end`, {
+          code: 'invalid',
+          field,
+          remedy: 'Write it on one line.',
+          exitCode: EX.DATAERR,
+        })
+    }
     if ((await this.#find(wanted.username)) !== undefined)
       throw new Fault(`the user name ${wanted.username} is taken`, {
         code: 'exists',

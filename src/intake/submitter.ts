@@ -16,6 +16,11 @@ export type Submitter = {
   valid(): boolean
 }
 
+/** The first of these texts that cannot be what it is meant for: it has a control character, or is empty. */
+export function oddText(texts: readonly string[]): string | null {
+  return texts.find((text) => !/^[^\u0000-\u001f\u007f]{1,320}$/.test(text)) ?? null
+}
+
 export function maySendAs(submitter: Submitter, address: Pick<Address, 'domain' | 'text'>): boolean {
   const text = address.text.toLowerCase()
   return submitter.allowed.some((entry) => entry === '*' || entry === address.domain || entry.toLowerCase() === text)

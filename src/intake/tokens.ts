@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { type Clock, EX, Fault, newId } from '#base'
 import type { Records, RecordsTables } from '#store'
+import { oddText } from './submitter.ts'
 
 const PREFIX = 'rlv_'
 const SECRET_BYTES = 32
@@ -51,6 +52,14 @@ export class Tokens {
         code: 'invalid',
         field: 'name',
         remedy: 'Name it after the program that will use it.',
+        exitCode: EX.DATAERR,
+      })
+    const odd = oddText(wanted.allowed)
+    if (odd !== null)
+      throw new Fault(`${JSON.stringify(odd)} is empty, too long or has a line end`, {
+        code: 'invalid',
+        field: 'allowed',
+        remedy: 'Give a sending domain, an address, * or <>.',
         exitCode: EX.DATAERR,
       })
     if (wanted.permissions.length === 0)

@@ -64,6 +64,32 @@ await t.test(`${Object.keys(FIELDS).length} fields of a request × ${BREAKS.leng
   t.notOk(wall.rig.mx.taken.some(({ content, bareLineEnds }) => bareLineEnds || content.includes(0)))
 })
 
+await t.test('what administrators set', async (t) => {
+  const text = `a\r\n${INJECTED}`
+  const password = 'x'.repeat(20)
+  const bodies: readonly [string, Record<string, unknown>, string][] = [
+    ['/credentials', { username: text, password, allowed: ['*'] }, 'username'],
+    ['/credentials', { username: 'u', name: text, password, allowed: ['*'] }, 'name'],
+    ['/credentials', { username: 'u', password, allowed: [text] }, 'allowed'],
+    ['/credentials', { username: 'u', password, allowed: ['*'], default_tags: [text] }, 'default_tags'],
+    ['/tokens', { name: text, permissions: ['send'], allowed: ['*'] }, 'name'],
+    ['/tokens', { name: 'n', permissions: ['send'], allowed: [text] }, 'allowed'],
+    ['/domains', { name: text }, 'name'],
+    ['/domains', { name: 'c.test', bounce_host: text }, 'bounce_host'],
+    ['/providers', { name: text, kind: 'smarthost', host: 'h.test' }, 'name'],
+    ['/providers', { name: 'xy', kind: 'smarthost', host: text }, 'host'],
+    ['/providers', { name: 'xy', kind: 'smarthost', host: 'h.test', username: text, password }, 'username'],
+    ['/providers', { name: 'xy', kind: 'smarthost', host: 'h.test', username: 'u', password: text }, 'username'],
+    ['/bounces', { address: `a@b.test${text}`, reason: 'manual' }, 'address'],
+  ]
+  for (const [path, body, field] of bodies)
+    t.match(
+      await wall.rig.api.post(path, body).then(String, String),
+      new RegExp(`: 400 .*"field":"${field}"`),
+      `${path} ${field}`,
+    )
+})
+
 await t.test('MIME in header fields by SMTP, decoded only for people', async (t) => {
   const before = wall.rig.mx.taken.length
   const client = await wall.session('465')
