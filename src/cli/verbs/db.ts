@@ -151,7 +151,7 @@ const accept: Command = {
       )
       return code
     }
-    const { commits, counted, mended } = acceptLoss({
+    const { commits, counted, mended } = await acceptLoss({
       ...{ directory: config.data_dir, rooms, modules, nowMs: systemClock.now() },
     })
     const gap =

@@ -155,5 +155,12 @@ export function toWire(error: unknown): WireError {
       exitCode: error.exitCode,
     }
   const { message = String(error), code = 'error' } = error as { message?: string; code?: string }
-  return { message, code }
+  return isCorrupt(error) ? { message, code, remedy: CORRUPT_REMEDY } : { message, code }
+}
+
+export const CORRUPT_REMEDY =
+  'The database is damaged: stop Relevo; relevo db check tells more. Restore a backup, or run relevo db accept-loss.'
+
+export function isCorrupt(error: unknown): boolean {
+  return /^SQLITE_(CORRUPT|NOTADB)/.test((error as { code?: string }).code ?? '')
 }

@@ -3,7 +3,7 @@ import { EX, Fault, systemClock } from '#base'
 import type { Migrations, WorkerModule } from './module.ts'
 import { asFault, isFull, type OpenFile, openFile } from './open-file.ts'
 import { loadModules, type ModuleSource } from './worker-context.ts'
-import { type Answer, type Call, type FromWorker, toWire } from './worker-link.ts'
+import { type Answer, type Call, CORRUPT_REMEDY, type FromWorker, isCorrupt, toWire } from './worker-link.ts'
 
 // The writer thread. Everything that waits becomes one transaction: run every op, sync what the rooms wrote beside the
 // database, COMMIT (synchronous=FULL), advance the commit counter, and only then answer.
@@ -208,7 +208,9 @@ function fail(error: unknown): void {
   const { message } = error as Error
   failure = new Fault(`the store cannot be written any more: ${message}`, {
     code: 'store-failed',
-    remedy: 'Check the disk and the system log, then start Relevo again; what was answered 250 is on the disk.',
+    remedy: isCorrupt(error)
+      ? CORRUPT_REMEDY
+      : 'Check the disk and the system log, then start Relevo again; what was answered 250 is on the disk.',
     exitCode: EX.IOERR,
     cause: error,
   })
