@@ -99,7 +99,12 @@ fi
 total=$#
 log=$(mktemp) || exit 73
 status=$(mktemp) || exit 73
-trap 'rm -f "$log" "$status"' EXIT
+# What all daemons print, and the secrets they have, for a look at the end.
+RELEVO_SUITE_OUTPUT=$(mktemp -d) || exit 73
+export RELEVO_SUITE_OUTPUT
+: >"$RELEVO_SUITE_OUTPUT/secrets"
+: >"$RELEVO_SUITE_OUTPUT/output"
+trap 'rm -rf "$log" "$status" "$RELEVO_SUITE_OUTPUT"' EXIT
 trap 'exit 130' INT TERM
 
 echo "running $total test files"
@@ -126,8 +131,12 @@ echo "running $total test files"
 '
 
 echo
+# No secret that a daemon of the suite had may stand in what any of them, or any test, printed (CWE-532).
+planted=$(sort -u "$RELEVO_SUITE_OUTPUT/secrets" | wc -l)
+leaked=$(sort -u "$RELEVO_SUITE_OUTPUT/secrets" | grep -v '^$' | grep -c -F -f - -- "$RELEVO_SUITE_OUTPUT/output" "$log" | awk -F: '{ sum += $NF } END { print sum + 0 }')
+echo "$planted secrets looked for in all output: $leaked lines have one"
 # Counted are the tests inside the files; a file that failed without one of its own (a hang, a crash) counts as one.
-awk -v status="$(cat "$status")" -v total="$total" -v limit="$LIMIT_S" -v names="$*" '
+awk -v leaked="$leaked" -v planted="$planted" -v status="$(cat "$status")" -v total="$total" -v limit="$LIMIT_S" -v names="$*" '
   /^ *# left out: / { sub(/^ *# /, ""); if (!($0 in seen)) { seen[$0] = 1; print } }
   /^    ok [0-9]+/ && !/# SKIP/ { passed++ }
   /^    not ok [0-9]+/ { failed++; inner++ }
@@ -139,6 +148,8 @@ awk -v status="$(cat "$status")" -v total="$total" -v limit="$LIMIT_S" -v names=
     count = split(names, each, " ")
     for (i = 1; i <= count; i++) if (!(each[i] in ended)) printf "no result under its own name: %s\n", each[i]
     if (status != 0 && !failed) failed = 1
+    if (leaked > 0) failed++
+    else if (planted > 0) passed++
     printf "%d passed, %d failed\n", passed, failed
     exit failed > 0
   }

@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { certificate, openDns, scriptedMx, tempDir } from '#world'
-import { LocalApi } from '../../scripts/quickstart/local-api.ts'
+import { gather, PlantingApi } from './suite-secrets.ts'
 
 export const RELEVO = join(import.meta.dirname, '../../scripts/relevo')
 export const DOMAIN = 'sender.test'
@@ -47,7 +47,7 @@ export class DaemonRig implements AsyncDisposable {
   readonly mx: Awaited<ReturnType<typeof scriptedMx>>
   readonly dns: Awaited<ReturnType<typeof openDns>>
   readonly dataDirectory: string
-  readonly api: LocalApi
+  readonly api: PlantingApi
   readonly #prefix: readonly string[]
   readonly #stack: AsyncDisposableStack
   process: ChildProcess | null = null
@@ -65,7 +65,7 @@ export class DaemonRig implements AsyncDisposable {
     this.mx = parts.mx
     this.dns = parts.dns
     this.dataDirectory = options.dataDirectory ?? join(directory, 'data')
-    this.api = new LocalApi(join(this.dataDirectory, 'control.sock'))
+    this.api = new PlantingApi(join(this.dataDirectory, 'control.sock'))
     this.#prefix = options.prefix ?? []
     this.#stack = stack
   }
@@ -212,6 +212,7 @@ ${options.more ?? ''}
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.end('SIGKILL')
+    gather(this.output, this.dataDirectory)
     await this.#stack.disposeAsync()
   }
 }
