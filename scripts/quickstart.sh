@@ -27,7 +27,7 @@ case $(uname -m) in
 esac
 node=$root/node_modules/node-linux-$arch/bin/node
 
-# Installed anew when missing or older than the lock; what only the tests need stays out.
+# Installed anew when missing or older than the lock; what only the tests need stays out, unless it is there already.
 if [ ! -x "$node" ] || [ ! -f node_modules/.package-lock.json ] ||
   [ -n "$(find package-lock.json -newer node_modules/.package-lock.json)" ]; then
   command -v npm >/dev/null 2>&1 || fail "npm is missing; run: apt-get install npm (any Node from 20 on will do)"
@@ -36,7 +36,9 @@ if [ ! -x "$node" ] || [ ! -f node_modules/.package-lock.json ] ||
     [1-6]) fail "npm $version cannot read this lock file; install Node 20 or later with its npm" ;;
   esac
   echo "installing packages (once; about half a minute)"
-  npm ci --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null ||
+  omit=--omit=dev
+  [ -e node_modules/.bin/tap ] && omit=
+  npm ci $omit --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null ||
     fail "the packages could not be installed; check the network and run: npm ci --ignore-scripts"
 fi
 [ -x "$node" ] || fail "the runtime $node is missing; run: npm ci --ignore-scripts"

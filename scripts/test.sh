@@ -24,8 +24,8 @@ fail() {
   exit 1
 }
 
-# Installed anew when missing or older than the lock.
-if [ ! -f node_modules/.package-lock.json ] || [ -n "$(find package-lock.json -newer node_modules/.package-lock.json)" ]; then
+# Installed anew when missing, older than the lock, or without what only the tests need (the quick start leaves that out).
+if [ ! -f node_modules/.package-lock.json ] || [ ! -e node_modules/.bin/tap ] || [ -n "$(find package-lock.json -newer node_modules/.package-lock.json)" ]; then
   command -v npm >/dev/null || fail "npm is missing; run: apt-get install npm (with any Node from 20 on)"
   echo "installing packages"
   npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null || fail "npm ci --ignore-scripts failed; see above"
