@@ -1,33 +1,8 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { ContentBudget, DotReader } from '../../src/intake/smtp/dot-reader.ts'
+import { WRONG_ENDS } from '../security/wrong-ends.ts'
 import { loggedIn, MESSAGE, openRig } from './rig.ts'
-
-/** Everything that some server somewhere took for the end of data, and must be content here. */
-const WRONG_ENDS = [
-  '\n.\n',
-  '\n.\r\n',
-  '\r\n.\n',
-  '\r.\r',
-  '\r.\r\n',
-  '\r\n.\r',
-  '\r.\n',
-  '\n.\r',
-  '\n\n.\n\n',
-  '\r\r.\r\r',
-  '\n\r.\n\r',
-  '\r\n\n.\n\r\n',
-  '\r\n.\0\r\n',
-  '\r\n\0.\r\n',
-  '\r\n.\r\r\n',
-  '\r\n. \r\n',
-  '\r\n .\r\n',
-  '\r\n..\r\n',
-  '\r\r\n.\n',
-  '\r\n.\n\r\n',
-  '\n.\r\r\n',
-  '\u0085.\u0085',
-] as const
 
 const SMUGGLED =
   'MAIL FROM:<app@example.com>\r\nRCPT TO:<victim@example.net>\r\nDATA\r\nFrom: app@example.com\r\n\r\nsmuggled'
